@@ -1,0 +1,53 @@
+"""What a protocol module offers: its options and how to open a caller that speaks it."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from inference_client.answers import Answer
+from inference_client.stack_file import Target
+from inference_client.transport_grpc import AsyncGrpcCaller, GrpcCaller, GrpcCodec
+from inference_client.transport_http import AsyncHttpCaller, HttpCaller, HttpCodec
+
+
+class Caller(Protocol):
+    """Blocking calls to one interface."""
+
+    def classify(self, images: Sequence[bytes]) -> list[Answer]: ...
+
+    def close(self) -> None: ...
+
+
+class AsyncCaller(Protocol):
+    """The same calls on an event loop."""
+
+    async def classify(self, images: Sequence[bytes]) -> list[Answer]: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class Wire:
+    """One protocol. `options`: every option that stack.toml may give, with its default."""
+
+    options: Mapping[str, Any]
+    open: Callable[[Target], Caller]
+    open_async: Callable[[Target], AsyncCaller]
+
+
+def http_wire(options: Mapping[str, Any], codec: HttpCodec) -> Wire:
+    """A protocol of one HTTP request and one HTTP answer."""
+    return Wire(
+        options,
+        lambda target: HttpCaller(target, codec),
+        lambda target: AsyncHttpCaller(target, codec),
+    )
+
+
+def grpc_wire(options: Mapping[str, Any], codec: GrpcCodec) -> Wire:
+    """A protocol of one unary gRPC call."""
+    return Wire(
+        options,
+        lambda target: GrpcCaller(target, codec),
+        lambda target: AsyncGrpcCaller(target, codec),
+    )
