@@ -1,0 +1,1 @@
+"""The runner behind `make bench`: plan, start, check, load, measure, stop, record."""

@@ -1,0 +1,124 @@
+"""The one artefact that all stacks of a group load, and the payloads they are sent."""
+
+import json
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.building import only_builder
+from bench.commands import run_shown
+from bench.config import Group, where
+from bench.digests import combined, file_digest, folder_digest
+from bench.environments import ensure_environment
+from bench.errors import StackFailed, UserError
+from bench.paths import BUILD
+from bench.progress import Reporter
+
+
+@dataclass(frozen=True)
+class Payload:
+    """One real input; its place in the manifest is its number."""
+
+    name: str
+    path: Path
+    sha256: str
+    probe: bool
+
+
+@dataclass(frozen=True)
+class Artefact:
+    """The built model: its folder, digest, weights and the answers it gives."""
+
+    folder: Path
+    model: str
+    weights: str
+    digest: str
+    manifest: dict[str, Any]
+    reference: dict[str, Any]
+    expected: dict[str, str | None]
+
+
+def read_payloads(group: Group) -> list[Payload]:
+    """The group's payloads, digests checked. Raises UserError naming the file that differs."""
+    folder = group.folder / "payloads"
+    manifest = folder / "manifest.json"
+    try:
+        entries = json.loads(manifest.read_text())
+    except (OSError, ValueError) as error:
+        raise UserError(f"{where(manifest)}: {error}") from None
+    some = any(entry.get("probe") for entry in entries)
+    payloads: list[Payload] = []
+    for entry in entries:
+        path = folder / entry["file"]
+        if not path.exists():
+            raise UserError(f"{where(path)}: named in manifest.json but not there")
+        if file_digest(path) != entry["sha256"]:
+            raise UserError(f"{where(path)}: differs from manifest.json; restore it with git")
+        payloads.append(
+            Payload(entry["name"], path, entry["sha256"], bool(entry.get("probe", not some)))
+        )
+    if not payloads:
+        raise UserError(f"{where(manifest)}: lists no payload")
+    return payloads
+
+
+def payloads_digest(payloads: list[Payload]) -> str:
+    """One digest over all payloads, in order."""
+    return combined(payload.sha256 for payload in payloads)
+
+
+def read_artefact(folder: Path) -> Artefact:
+    """Read a built artefact's manifest, references and expected answers."""
+    manifest = json.loads((folder / "manifest.json").read_text())
+    return Artefact(
+        folder=folder,
+        model=manifest["model"],
+        weights=manifest["weights"],
+        digest=manifest["content_sha256"],
+        manifest=manifest,
+        reference=json.loads((folder / "reference.json").read_text()),
+        expected=json.loads((folder / "expected.json").read_text()),
+    )
+
+
+def ensure_artefact(group: Group, model: str, weights: str, report: Reporter) -> Artefact:
+    """Build the artefact unless it was built from these very sources. Raises StackFailed."""
+    with only_builder(BUILD / "artefacts" / group.id / model, report):
+        return build_artefact(group, model, weights, report)
+
+
+def build_artefact(group: Group, model: str, weights: str, report: Reporter) -> Artefact:
+    """What ensure_artefact does while no one else does it."""
+    project = group.folder / "model"
+    home = BUILD / "artefacts" / group.id
+    key = combined([folder_digest(project), folder_digest(group.folder / "payloads")])
+    stamp = home / f"{model}-{weights}.stamp"
+    if stamp.exists():
+        built = json.loads(stamp.read_text())
+        if built["key"] == key and (home / built["folder"] / "manifest.json").exists():
+            return read_artefact(home / built["folder"])
+    env = ensure_environment(project, "cpu", report)
+    report.step(f"building the artefact {model} ({weights} weights)")
+    home.mkdir(parents=True, exist_ok=True)
+    building = home / f"{model}-building"
+    shutil.rmtree(building, ignore_errors=True)
+    run_shown(
+        [
+            *(str(env / "bin" / "python"), "-P", "build.py", "--model", model),
+            *("--weights", weights, "--payloads", str(group.folder / "payloads")),
+            *("--out", str(building)),
+        ],
+        cwd=project,
+        show=lambda line: report.detail(f"{model}: {line}"),
+        what=f"building {where(project)}",
+    )
+    artefact = read_artefact(building)
+    if weights != "auto" and artefact.weights != weights:
+        raise StackFailed(f"{where(project)} built {artefact.weights} weights, not {weights}")
+    final = home / f"{model}-{artefact.weights}"
+    shutil.rmtree(final, ignore_errors=True)
+    building.rename(final)
+    stamp.write_text(json.dumps({"key": key, "folder": final.name}))
+    report.note(f"built {model} with {artefact.weights} weights, {artefact.digest[:12]}")
+    return read_artefact(final)

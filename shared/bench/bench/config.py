@@ -1,0 +1,360 @@
+"""group.toml, stack.toml and engine.toml as frozen dataclasses.
+
+The contract is shared/README.md; the JSON Schemas beside this file check it. An unknown key is an
+error that names the file, the key and the nearest valid one.
+"""
+
+import difflib
+import json
+import tomllib
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any, cast
+
+import jsonschema
+
+from bench.errors import UserError
+from bench.paths import GROUPS, ROOT
+
+SCHEMAS = Path(__file__).parent / "schemas"
+
+
+@dataclass(frozen=True)
+class Load:
+    """One load shape. `share` is of the engine ceiling; `users` are callers that wait."""
+
+    name: str
+    kind: str
+    users: int | None = None
+    arrivals: str | None = None
+    share: float | None = None
+    max_users: int = 64
+    client_batch: int = 1
+
+
+@dataclass(frozen=True)
+class Profile:
+    """How much is measured: blocks (repeats), seconds, and which loads on which interfaces.
+
+    An open load's window is as long as it takes to offer `min_requests`, `window_s` at least: rates
+    are the same for all stacks, and so are windows.
+    """
+
+    name: str
+    blocks: int
+    warmup_s: float
+    window_s: float
+    timeout_s: float
+    engine_s: float
+    min_requests: int
+    every_interface: tuple[str, ...]
+    first_interface: tuple[str, ...]
+    further_models: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Slo:
+    """Limits a request can meet or miss, in milliseconds, and the share that must meet them."""
+
+    latency_ms: float | None
+    ttft_ms: float | None
+    tpot_ms: float | None
+    share: float
+
+
+@dataclass(frozen=True)
+class Group:
+    """One question, asked of every stack identically."""
+
+    id: str
+    folder: Path
+    title: str
+    question: str
+    unit: str
+    models: tuple[str, ...]
+    parity: dict[str, Any]
+    slos: dict[str, Slo]
+    request: dict[str, Any]
+    loads: dict[str, Load]
+    profiles: dict[str, Profile]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Something that must be on the machine before a stack can be installed."""
+
+    fix: str
+    command: str | None = None
+    path: str | None = None
+    shared_library: str | None = None
+    min_version: str | None = None
+
+
+@dataclass(frozen=True)
+class Interface:
+    """One way to call a stack."""
+
+    name: str
+    protocol: str
+    port: str
+    options: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Stack:
+    """One serving stack: how it is started, when it is ready, how it is called."""
+
+    id: str
+    folder: Path
+    title: str
+    summary: str
+    server: dict[str, str]
+    engine: str | None
+    precision: str
+    python: str
+    max_batch: dict[str, int]
+    container_only: bool
+    image: str | None
+    requires: tuple[Requirement, ...]
+    command: tuple[str, ...]
+    prepare: tuple[str, ...]
+    stop: tuple[str, ...]
+    ports: tuple[str, ...]
+    ready_timeout_s: float
+    stop_timeout_s: float
+    ready_url: str
+    ready_contains: str | None
+    interfaces: tuple[Interface, ...]
+    metrics_url: str | None
+    metrics_map: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A bare engine: the physical limit for an artefact on this machine."""
+
+    id: str
+    folder: Path
+    title: str
+    server: dict[str, str]
+    precision: str
+    command: tuple[str, ...]
+    batch_sizes: tuple[int, ...]
+
+
+def where(file: Path) -> str:
+    """A file's path as a user would type it."""
+    return str(file.relative_to(ROOT)) if file.is_relative_to(ROOT) else str(file)
+
+
+def did_you_mean(word: str, known: list[str]) -> str:
+    """A hint for a name that isn't known: the nearest one, or all of them."""
+    near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+
+
+@cache
+def schema(name: str) -> dict[str, Any]:
+    """The JSON Schema of one kind of file."""
+    return json.loads((SCHEMAS / f"{name}.schema.json").read_text())
+
+
+def explain(error: jsonschema.ValidationError, file: Path) -> str:
+    """One line for a schema error: the file, the key and the nearest valid one."""
+    at = ".".join(str(part) for part in error.absolute_path) or "top level"
+    if error.validator == "additionalProperties":
+        allowed: dict[str, Any] = cast(Any, error.schema).get("properties", {})
+        known = list(allowed)
+        unknown = sorted(set(cast(dict[str, Any], error.instance)) - set(known))
+        hints = "; ".join(f"unknown key {key!r}, {did_you_mean(key, known)}" for key in unknown)
+        return f"{where(file)}: {at}: {hints}"
+    return f"{where(file)}: {at}: {error.message}"
+
+
+def read_toml(file: Path, kind: str) -> dict[str, Any]:
+    """Parse and check one file. Raises UserError naming the file, the key and the way out."""
+    try:
+        data = tomllib.loads(file.read_text())
+    except FileNotFoundError:
+        raise UserError(f"{where(file)}: no such file") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise UserError(f"{where(file)}: not valid TOML: {error}") from None
+    checker = cast(Any, jsonschema.Draft202012Validator(schema(kind)))
+    errors: list[jsonschema.ValidationError] = sorted(
+        checker.iter_errors(data),
+        key=lambda error: list(map(str, error.absolute_path)),
+    )
+    if errors:
+        raise UserError("\n".join(explain(error, file) for error in errors))
+    return data
+
+
+def load_profile(name: str, table: dict[str, Any], loads: dict[str, Load], file: Path) -> Profile:
+    """One profile of group.toml. Raises UserError for a load it names that isn't there."""
+
+    def named(key: str) -> tuple[str, ...]:
+        names = tuple[str, ...](table.get(key, ()))
+        for load in names:
+            if load not in loads:
+                at = f"{where(file)}: profiles.{name}.{key}"
+                raise UserError(f"{at}: no load {load!r}, {did_you_mean(load, list(loads))}")
+        return names
+
+    return Profile(
+        name=name,
+        blocks=table["blocks"],
+        warmup_s=table["warmup_s"],
+        window_s=table["window_s"],
+        timeout_s=table["timeout_s"],
+        engine_s=table.get("engine_s", 4.0),
+        min_requests=table.get("min_requests", 0),
+        every_interface=named("every_interface"),
+        first_interface=named("first_interface"),
+        further_models=named("further_models"),
+    )
+
+
+def load_group(folder: Path) -> Group:
+    """Read a group folder's group.toml. Raises UserError."""
+    file = folder / "group.toml"
+    data = read_toml(file, "group")
+    loads = {name: Load(name=name, **table) for name, table in data["loads"].items()}
+    profiles = {
+        name: load_profile(name, table, loads, file) for name, table in data["profiles"].items()
+    }
+    slos = {
+        device: Slo(
+            table.get("latency_ms"),
+            table.get("ttft_ms"),
+            table.get("tpot_ms"),
+            table.get("share", 0.95),
+        )
+        for device, table in data["slo"].items()
+    }
+    return Group(
+        id=folder.name,
+        folder=folder,
+        title=data["title"],
+        question=data["question"],
+        unit=data["unit"],
+        models=tuple(data["models"]),
+        parity=data["parity"],
+        slos=slos,
+        request=data.get("request", {}),
+        loads=loads,
+        profiles=profiles,
+    )
+
+
+def per_device(value: Any) -> dict[str, Any]:
+    """One value for all devices, or one each."""
+    if value is None:
+        return {}
+    return cast(dict[str, Any], value) if isinstance(value, dict) else {"cpu": value, "cuda": value}
+
+
+def load_stack(folder: Path) -> Stack:
+    """Read a stack folder's stack.toml. Raises UserError."""
+    file = folder / "stack.toml"
+    data = read_toml(file, "stack")
+    start = data["start"]
+    ports = start["ports"]
+    for name, table in data["interfaces"].items():
+        if table["port"] not in ports:
+            hint = did_you_mean(table["port"], ports)
+            raise UserError(f"{where(file)}: interfaces.{name}.port: {table['port']!r}, {hint}")
+    return Stack(
+        id=folder.name,
+        folder=folder,
+        title=data["title"],
+        summary=data["summary"],
+        server=per_device(data["server"]),
+        engine=data.get("engine"),
+        precision=data.get("precision", "fp32"),
+        python=data.get("python", ">=3.11"),
+        max_batch=per_device(data.get("max_batch")),
+        container_only=data.get("container_only", False),
+        image=data.get("image"),
+        requires=tuple(Requirement(**table) for table in data.get("requires", [])),
+        command=tuple(start["command"]),
+        prepare=tuple(start.get("prepare", [])),
+        stop=tuple(start.get("stop", [])),
+        ports=tuple(ports),
+        ready_timeout_s=start.get("ready_timeout_s", 120),
+        stop_timeout_s=start.get("stop_timeout_s", 20),
+        ready_url=data["ready"]["url"],
+        ready_contains=data["ready"].get("contains"),
+        interfaces=tuple(
+            Interface(name, table["protocol"], table["port"], table.get("options", {}))
+            for name, table in data["interfaces"].items()
+        ),
+        metrics_url=data.get("metrics", {}).get("url"),
+        metrics_map=data.get("metrics", {}).get("map", {}),
+    )
+
+
+def load_engine(folder: Path) -> Engine:
+    """Read an engine folder's engine.toml. Raises UserError."""
+    data = read_toml(folder / "engine.toml", "engine")
+    return Engine(
+        id=folder.name,
+        folder=folder,
+        title=data["title"],
+        server=per_device(data["server"]),
+        precision=data.get("precision", "fp32"),
+        command=tuple(data["command"]),
+        batch_sizes=tuple(data.get("batch_sizes", (1, 2, 4, 8))),
+    )
+
+
+def all_groups() -> list[Path]:
+    """Group folders in the order of their numbers."""
+    return sorted(
+        (file.parent for file in GROUPS.glob("*/group.toml")),
+        key=lambda folder: (
+            (int(folder.name.split("-")[0]), folder.name)
+            if folder.name.split("-")[0].isdigit()
+            else (10**6, folder.name)
+        ),
+    )
+
+
+def stack_folders(group: Path) -> list[Path]:
+    """Every folder of a group that holds a stack.toml."""
+    return sorted(file.parent for file in group.glob("*/stack.toml"))
+
+
+def engine_folders(group: Path) -> list[Path]:
+    """Every bare engine of a group."""
+    return sorted(file.parent for file in group.glob("engines/*/engine.toml"))
+
+
+def find_groups(selected: str | None) -> list[Path]:
+    """The groups meant by GROUP: all, a number, or a folder name. Raises UserError."""
+    groups = all_groups()
+    if not selected:
+        return groups
+    found = [g for g in groups if g.name == selected or g.name.split("-")[0] == selected]
+    if not found:
+        hint = did_you_mean(selected, [group.name for group in groups])
+        raise UserError(f"GROUP={selected}: no such group below {where(GROUPS)}/, {hint}")
+    return found
+
+
+def find_stacks(groups: list[Path], selected: str | None) -> list[Path]:
+    """The stacks meant by STACK: all, a name, or <group>/<stack>. Raises UserError."""
+    folders = [stack for group in groups for stack in stack_folders(group)]
+    if not selected:
+        return folders
+    wanted = [name for name in selected.split(",") if name]
+    found = [
+        folder
+        for folder in folders
+        if folder.name in wanted or f"{folder.parent.name}/{folder.name}" in wanted
+    ]
+    known = [folder.name for folder in folders]
+    for name in wanted:
+        if name.split("/")[-1] not in known:
+            raise UserError(f"STACK={name}: no such stack, {did_you_mean(name, known)}")
+    return found

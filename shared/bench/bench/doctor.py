@@ -1,0 +1,90 @@
+"""`make doctor`: what this machine can and can't run, and why."""
+
+import os
+import shutil
+import subprocess
+import sys
+
+from rich.console import Console
+from rich.table import Table
+
+from bench import config, gpu
+from bench.cpus import format_cpus, split_cpus
+from bench.environments import find_python
+from bench.errors import UserError
+from bench.install import is_installed, why_not
+from bench.paths import BUILD, ROOT
+from bench.settings import Settings, resolve_device
+from bench.tools import go_on_path
+
+NEEDED_GB = 20
+
+
+def container_engine() -> str | None:
+    """A container engine that answers, or None; a client without its daemon is none."""
+    for name in ("docker", "podman", "nerdctl"):
+        if shutil.which(name):
+            try:
+                said = subprocess.run([name, "info"], capture_output=True, timeout=10, check=False)
+            except (OSError, subprocess.TimeoutExpired):
+                continue
+            if said.returncode == 0:
+                return name
+    return None
+
+
+def machine_lines() -> list[tuple[bool, str, str]]:
+    """(fine, what, finding) for the machine itself."""
+    split = split_cpus(dict(os.environ))
+    free = shutil.disk_usage(ROOT).free / 1e9
+    devices = gpu.describe(gpu.handles())
+    engine = container_engine()
+    go = go_on_path()
+    return [
+        (True, "Python", sys.version.split()[0]),
+        (
+            not split.shared,
+            "CPUs",
+            f"server {format_cpus(split.server)}, client {format_cpus(split.client)}"
+            + (": one CPU for both, rows will be SHARED_CPUS" if split.shared else ""),
+        ),
+        (free > NEEDED_GB, "disk", f"{free:.0f} GB free, a full set-up takes about {NEEDED_GB} GB"),
+        (True, "GPU", ", ".join(d["name"] for d in devices) or "none: DEVICE=auto means cpu"),
+        (True, "Go", go or "none new enough on PATH: a pinned one is set up"),
+        (True, "container engine", engine or "none answers: container-only stacks are skipped"),
+        (
+            (BUILD / "tools" / "bin" / "k6").exists() or not (BUILD / "tools").exists(),
+            "k6",
+            "built" if (BUILD / "tools" / "bin" / "k6").exists() else "built by the first run",
+        ),
+    ]
+
+
+def diagnose(settings: Settings, console: Console) -> int:
+    """Print the findings. Returns 0; it informs, it doesn't judge."""
+    device = resolve_device(settings.device)
+    about = Table(title="This machine", title_justify="left", show_header=False)
+    for fine, what, finding in machine_lines():
+        about.add_row("[green]ok[/]" if fine else "[yellow]mind[/]", what, finding)
+    console.print(about)
+    shown = Table(title=f"Stacks with DEVICE={device}", title_justify="left")
+    for name in ("stack", "interfaces", "here", "why, and what would change it"):
+        shown.add_column(name)
+    for folder in config.find_stacks(config.find_groups(settings.group), settings.stack):
+        name = f"{folder.parent.name}/{folder.name}"
+        try:
+            stack = config.load_stack(folder)
+        except UserError as error:
+            shown.add_row(name, "", "[red]broken[/]", str(error))
+            continue
+        interfaces = ", ".join(interface.name for interface in stack.interfaces)
+        skipped = why_not(stack, device, settings.runtime)
+        if skipped:
+            fix = f"; {skipped.fix}" if skipped.fix else ""
+            shown.add_row(name, interfaces, "[yellow]skipped[/]", f"{skipped}{fix}")
+        else:
+            python = find_python(stack.python) or ""
+            done = "installed" if is_installed(stack, device) else "installed by the first run"
+            shown.add_row(name, interfaces, "[green]runs[/]", f"{done}, {python}")
+    console.print(shown)
+    return 0

@@ -1,0 +1,75 @@
+"""Time the bare engines: what this artefact can do on these CPUs with no server around it."""
+
+import json
+import shutil
+import subprocess
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from bench.config import Engine
+from bench.errors import StackFailed
+from bench.paths import BUILD
+from bench.processes import MARK, end_processes, marked
+from bench.server import environment_for, spawn
+
+START_ALLOWANCE_S = 120
+
+
+@dataclass(frozen=True)
+class Ceiling:
+    """An engine's best: payloads per second at its best batch size, and every row it measured."""
+
+    engine: str
+    throughput_per_s: float
+    batch_size: int
+    rows: tuple[dict[str, Any], ...]
+
+
+def read_rows(text: str) -> tuple[dict[str, Any], ...]:
+    """The JSON lines an engine printed. Other lines are left out."""
+    rows: list[dict[str, Any]] = []
+    for line in text.splitlines():
+        try:
+            row = json.loads(line)
+        except ValueError:
+            continue
+        if isinstance(row, dict) and "items" in row and "seconds" in row and "batch_size" in row:
+            rows.append(cast(dict[str, Any], row))
+    return tuple(rows)
+
+
+def time_engine(
+    engine: Engine,
+    env: Path | None,
+    variables: Mapping[str, str],
+    cpus: Sequence[int],
+    seconds: float,
+    mark: str,
+) -> Ceiling:
+    """Run the engine at each of its batch sizes. Raises StackFailed."""
+    sizes = ",".join(map(str, engine.batch_sizes))
+    (BUILD / "state").mkdir(parents=True, exist_ok=True)
+    scratch = Path(tempfile.mkdtemp(prefix=f"engine-{engine.id}-", dir=BUILD / "state"))
+    full = environment_for(env, {**variables, "SECONDS": f"{seconds:g}", "BATCH_SIZES": sizes}, {})
+    full[MARK] = f"{mark}:engine"
+    out, err = scratch / "stdout", scratch / "stderr"
+    process = spawn(engine.command, cwd=engine.folder, env=full, cpus=cpus, stdout=out, stderr=err)
+    try:
+        process.wait(START_ALLOWANCE_S + 3 * seconds * len(engine.batch_sizes))
+        rows = read_rows(out.read_text(errors="replace"))
+        if process.returncode != 0 or not rows:
+            words = " | ".join(err.read_text(errors="replace").strip().splitlines()[-3:])
+            raise StackFailed(f"engine {engine.id} exited with {process.returncode}: {words}")
+    except subprocess.TimeoutExpired:
+        raise StackFailed(f"engine {engine.id} did not end in time") from None
+    finally:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+        end_processes(marked(full[MARK]), 1)
+        shutil.rmtree(scratch, ignore_errors=True)
+    best = max(rows, key=lambda row: row["items"] / row["seconds"])
+    return Ceiling(engine.id, best["items"] / best["seconds"], best["batch_size"], rows)

@@ -1,0 +1,203 @@
+"""Run a stack's k6.js under k6: once per trial, and in check mode for the parity gate."""
+
+import json
+import os
+import subprocess
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.artefact import Artefact, Payload
+from bench.config import Group, Load, Stack
+from bench.errors import StackFailed
+from bench.processes import MARK
+from bench.server import HOST, Running, spawn
+
+# A window is over when its last request is answered or timed out; k6 itself starts within seconds.
+START_ALLOWANCE_S = 30
+
+
+@dataclass(frozen=True)
+class Generated:
+    """What a k6 run left behind; times in CLOCK_MONOTONIC nanoseconds."""
+
+    window_start_ns: int
+    window_end_ns: int
+    slots_planned: int
+    slots_dropped: int
+    requests: int
+
+
+def load_plan(load: Load, rate_per_s: float | None, seconds: float) -> dict[str, Any]:
+    """The plan's `load` table."""
+    if load.kind == "closed":
+        return {"kind": "closed", "users": load.users}
+    return {
+        "kind": "open",
+        "arrivals": load.arrivals,
+        "max_users": load.max_users,
+        "stages": [{"rate_per_s": rate_per_s, "seconds": seconds}],
+    }
+
+
+def make_plan(
+    *,
+    mode: str,
+    group: Group,
+    artefact: Artefact,
+    payloads: Sequence[Payload],
+    running: Running,
+    interface: str,
+    load: dict[str, Any],
+    client_batch: int,
+    seed: int,
+    warmup_s: float,
+    window_s: float,
+    timeout_s: float,
+    folder: Path,
+) -> dict[str, Any]:
+    """The plan handed to k6, as shared/README.md describes it."""
+    return {
+        "mode": mode,
+        "interface": interface,
+        "targets": {name: f"{HOST}:{port}" for name, port in running.ports.items()},
+        "model": artefact.model,
+        "request": group.request,
+        "client_batch": client_batch,
+        "seed": seed,
+        "payloads": [{"name": p.name, "path": str(p.path)} for p in payloads],
+        "expected": [artefact.expected.get(p.name) for p in payloads],
+        "load": load,
+        "warmup_s": warmup_s,
+        "window_s": window_s,
+        "timeout_s": timeout_s,
+        "records": str(folder / "records.csv"),
+        "answers": str(folder / "answers.ndjson"),
+        "summary": str(folder / "k6.json"),
+    }
+
+
+def generator_environment(cpus: Sequence[int]) -> dict[str, str]:
+    """k6's settings: never one P (its collections would stall answers), collections rare."""
+    return {
+        **os.environ,
+        "GOMAXPROCS": str(max(2, len(cpus))),
+        "GOGC": "400",
+        "K6_NO_USAGE_REPORT": "true",
+    }
+
+
+def read_summary(file: Path) -> dict[str, Any] | None:
+    """The summary as far as it is written, or None."""
+    try:
+        return json.loads(file.read_text())
+    except (OSError, ValueError):
+        return None
+
+
+def run_k6(
+    k6: Path,
+    stack: Stack,
+    plan: Mapping[str, Any],
+    cpus: Sequence[int],
+    folder: Path,
+    mark: str,
+    *,
+    on_start: Callable[[int], None] = lambda pid: None,
+    on_window: Callable[[str], None] = lambda edge: None,
+    keep_going: Callable[[], bool] = lambda: True,
+) -> Generated:
+    """One k6 run. `on_window` is called at the window's "start" and "end".
+
+    Raises StackFailed if k6 fails, hangs, or `keep_going` says that the server is gone.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "plan.json"
+    file.write_text(json.dumps(plan))
+    summary = Path(plan["summary"])
+    summary.unlink(missing_ok=True)
+    process = spawn(
+        [
+            *(str(k6), "run", "--quiet", "--no-usage-report", "--summary-mode=disabled"),
+            *("--address", "", "-e", f"PLAN={file}", "k6.js"),
+        ],
+        cwd=stack.folder,
+        env={**generator_environment(cpus), MARK: mark},
+        cpus=cpus,
+        stdout=folder / "k6.stdout",
+        stderr=folder / "k6.stderr",
+    )
+    try:
+        on_start(process.pid)
+        wait_k6(process, plan, summary, on_window, keep_going)
+    finally:
+        if process.poll() is None:
+            process.terminate()
+            try:
+                process.wait(5)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+    said = read_summary(summary)
+    if process.returncode != 0 or said is None:
+        raise StackFailed(f"k6 exited with code {process.returncode}: {k6_words(folder)}")
+    return Generated(
+        said["window_start_ns"],
+        said["window_end_ns"],
+        said["slots_planned"],
+        said["slots_dropped"],
+        said["requests"],
+    )
+
+
+def wait_k6(
+    process: subprocess.Popen[bytes],
+    plan: Mapping[str, Any],
+    summary: Path,
+    on_window: Callable[[str], None],
+    keep_going: Callable[[], bool],
+) -> None:
+    """Wait for k6 to end, calling `on_window` at both edges. Raises StackFailed if it hangs."""
+    count = len(plan["payloads"]) if plan["mode"] == "check" else 1
+    allowed = plan["warmup_s"] + plan["window_s"] + count * plan["timeout_s"] + START_ALLOWANCE_S
+    deadline = time.monotonic() + allowed
+    edges = ["start", "end"] if plan["mode"] == "load" else []
+    while process.poll() is None:
+        if edges and (said := read_summary(summary)):
+            due = said[f"window_{edges[0]}_ns"]
+            if time.monotonic_ns() >= due:
+                on_window(edges.pop(0))
+                continue
+        if not keep_going():
+            raise StackFailed("the server ended while it was being measured")
+        if time.monotonic() > deadline:
+            raise StackFailed(f"k6 did not end within {allowed:.0f} s")
+        time.sleep(0.02)
+    if edges == ["end"]:
+        on_window("end")
+
+
+def k6_words(folder: Path) -> str:
+    """The end of what k6 complained about."""
+    try:
+        lines = (folder / "k6.stderr").read_text(errors="replace").strip().splitlines()
+    except OSError:
+        lines = []
+    return " | ".join(line.strip()[:300] for line in lines[-3:]) or "(it said nothing)"
+
+
+def read_answers(file: Path) -> list[dict[str, Any]]:
+    """Check mode's answers, one a payload, in order. A torn last line is left out."""
+    answers: list[dict[str, Any]] = []
+    try:
+        lines = file.read_text().splitlines()
+    except OSError:
+        return answers
+    for line in lines:
+        try:
+            answers.append(json.loads(line))
+        except ValueError:
+            continue
+    return answers

@@ -1,0 +1,78 @@
+"""What NVML tells about the GPUs; nothing at all on a machine without one."""
+
+from dataclasses import dataclass
+from typing import Any, cast
+
+import pynvml as nvml_module  # pyright: ignore[reportMissingTypeStubs]
+
+# The package ships no types.
+nvml = cast(Any, nvml_module)
+
+
+@dataclass(frozen=True)
+class GpuReading:
+    """Utilisation 0–1, memory in bytes, power in watts; summed over the visible GPUs but the
+    utilisation, which is their mean."""
+
+    utilization: float | None
+    memory_bytes: int | None
+    power_w: float | None
+
+
+def handles() -> list[Any]:
+    """NVML handles of this machine's GPUs; an empty list where there is no driver."""
+    try:
+        nvml.nvmlInit()
+        return [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+    except nvml.NVMLError:
+        return []
+
+
+def read(devices: list[Any]) -> GpuReading:
+    """One reading of all devices; what a device doesn't tell is None."""
+
+    def ask(function: Any, *extra: Any) -> list[Any]:
+        values: list[Any] = []
+        for device in devices:
+            try:
+                values.append(function(device, *extra))
+            except nvml.NVMLError:
+                continue
+        return values
+
+    if not devices:
+        return GpuReading(None, None, None)
+    busy = [cast(float, rates.gpu) for rates in ask(nvml.nvmlDeviceGetUtilizationRates)]
+    memory = [cast(int, info.used) for info in ask(nvml.nvmlDeviceGetMemoryInfo)]
+    power = [cast(float, milliwatts) for milliwatts in ask(nvml.nvmlDeviceGetPowerUsage)]
+    return GpuReading(
+        sum(busy) / len(busy) / 100 if busy else None,
+        sum(memory) if memory else None,
+        sum(power) / 1000 if power else None,
+    )
+
+
+def describe(devices: list[Any]) -> list[dict[str, Any]]:
+    """Name, memory, driver, clocks and power limit of each GPU, as NVML tells them."""
+
+    def ask(function: Any, *arguments: Any) -> Any:
+        try:
+            value = function(*arguments)
+        except nvml.NVMLError:
+            return None
+        return value.decode() if isinstance(value, bytes) else value
+
+    described: list[dict[str, Any]] = []
+    for device in devices:
+        memory = ask(nvml.nvmlDeviceGetMemoryInfo, device)
+        limit = ask(nvml.nvmlDeviceGetPowerManagementLimit, device)
+        described.append(
+            {
+                "name": ask(nvml.nvmlDeviceGetName, device),
+                "driver": ask(nvml.nvmlSystemGetDriverVersion),
+                "memory_mb": round(memory.total / 1e6) if memory else None,
+                "power_limit_w": limit / 1000 if limit else None,
+                "max_sm_clock_mhz": ask(nvml.nvmlDeviceGetMaxClockInfo, device, nvml.NVML_CLOCK_SM),
+            }
+        )
+    return described

@@ -1,0 +1,47 @@
+"""One run at a time on a checkout, by a lock that a crash releases."""
+
+import fcntl
+import os
+import signal
+from collections.abc import Generator
+from contextlib import contextmanager
+
+from bench.errors import UserError
+from bench.paths import BUILD
+from bench.processes import end_processes, marked
+from bench.progress import Reporter
+from bench.server import run_mark
+
+INTERRUPTS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@contextmanager
+def machine_to_ourselves(report: Reporter) -> Generator[None]:
+    """Hold the run lock; before and after, end what runs of this checkout left running.
+
+    Raises UserError if another run holds it: two at once would measure each other.
+    """
+    BUILD.mkdir(exist_ok=True)
+    with (BUILD / "bench.lock").open("a+") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            lock.seek(0)
+            holder = lock.read().strip() or "another process"
+            raise UserError(
+                f"{holder} is measuring on this checkout: wait until it has ended"
+            ) from None
+        lock.truncate(0)
+        lock.write(f"make bench, process {os.getpid()},")
+        lock.flush()
+        if left := marked(run_mark()):
+            report.note(f"ending {len(left)} process(es) that an interrupted run left running")
+            end_processes(left, 5)
+        try:
+            yield
+        finally:
+            # An interrupt may have come between a start and whoever would have stopped it.
+            handlers = {one: signal.signal(one, signal.SIG_IGN) for one in INTERRUPTS}
+            end_processes(marked(run_mark()), 5)
+            for one, handler in handlers.items():
+                signal.signal(one, handler)

@@ -1,0 +1,113 @@
+"""What machine this is, its state, and what else ran on it. Nothing is written by hand."""
+
+import os
+import platform
+import subprocess
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bench import gpu
+from bench.paths import ROOT
+from bench.processes import TICK_NS
+
+
+@dataclass(frozen=True)
+class HostTimes:
+    """Seconds since boot, summed over all CPUs: busy, stolen by the hypervisor; and when read."""
+
+    busy_s: float
+    steal_s: float
+    at: float
+
+
+def host_times() -> HostTimes:
+    """The kernel's CPU accounting now; zeros where there is no /proc/stat."""
+    try:
+        line = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+    except OSError:
+        return HostTimes(0.0, 0.0, time.monotonic())
+    user, nice, system, _idle, _wait, irq, softirq, steal = (int(word) for word in line[:8])
+    tick = TICK_NS / 1e9
+    busy = user + nice + system + irq + softirq
+    return HostTimes(busy * tick, steal * tick, time.monotonic())
+
+
+def read_first(*files: str) -> str | None:
+    """The first of these files that can be read, stripped."""
+    for file in files:
+        try:
+            return Path(file).read_text().strip()
+        except OSError:
+            continue
+    return None
+
+
+def cpu_model() -> str:
+    """The CPU's name as the kernel gives it."""
+    for line in (read_first("/proc/cpuinfo") or "").splitlines():
+        if line.startswith("model name"):
+            return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def memory_mb() -> int | None:
+    """The machine's memory in MB."""
+    for line in (read_first("/proc/meminfo") or "").splitlines():
+        if line.startswith("MemTotal"):
+            return round(int(line.split()[1]) * 1024 / 1e6)
+    return None
+
+
+def describe_machine() -> dict[str, Any]:
+    """The machine for run.json: CPU, kernel, governor, memory, GPUs."""
+    os_release = dict(
+        line.split("=", 1)
+        for line in (read_first("/etc/os-release") or "").splitlines()
+        if "=" in line
+    )
+    return {
+        "cpu_model": cpu_model(),
+        "cpus": os.cpu_count() or 1,
+        "smt": read_first("/sys/devices/system/cpu/smt/active") == "1",
+        "kernel": platform.release(),
+        "os": os_release.get("PRETTY_NAME", platform.system()).strip('"'),
+        "arch": platform.machine(),
+        "governor": read_first("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
+        "clocksource": read_first(
+            "/sys/devices/system/clocksource/clocksource0/current_clocksource"
+        ),
+        "memory_mb": memory_mb(),
+        "gpus": gpu.describe(gpu.handles()),
+    }
+
+
+def git(*words: str) -> str | None:
+    """A git command's output in this checkout, or None."""
+    try:
+        said = subprocess.run(
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=True
+        )
+    except (OSError, subprocess.CalledProcessError):
+        return None
+    return said.stdout.strip()
+
+
+def git_state() -> tuple[str | None, bool | None]:
+    """(commit, whether anything but results differs from it)."""
+    commit = git("rev-parse", "HEAD")
+    status = git("status", "--porcelain", "--", ".", ":(exclude)results")
+    return commit, None if status is None else bool(status)
+
+
+def throttle_count() -> int | None:
+    """How often the CPUs were throttled for heat since boot; None where the kernel doesn't tell."""
+    counts = [
+        int(text)
+        for file in Path("/sys/devices/system/cpu").glob(
+            "cpu[0-9]*/thermal_throttle/core_throttle_count"
+        )
+        if (text := read_first(str(file))) and text.isdigit()
+    ]
+    return sum(counts) if counts else None

@@ -1,0 +1,138 @@
+"""Which trials a run consists of, in which order, and how long that takes."""
+
+import math
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from bench.config import Group, Load, Profile, Stack
+
+# Rough seconds a start costs beside its trials: ready, parity, audit, stop.
+START_S = 20.0
+TRIAL_OVERHEAD_S = 2.5
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One planned measurement. `id` is its file name below trials/."""
+
+    id: str
+    group_id: str
+    stack: str
+    model: str
+    interface: str
+    load: str
+    client_batch: int
+    block: int
+    seed: int
+
+
+@dataclass(frozen=True)
+class Start:
+    """One start of a stack in a block, with the trials it serves."""
+
+    group_id: str
+    stack: str
+    model: str
+    block: int
+    trials: tuple[Trial, ...]
+
+
+def loads_for(group: Group, profile: Profile, model: str, first: bool) -> list[Load]:
+    """The loads a profile asks of one interface of one model, in group.toml's order."""
+    if model != group.models[0]:
+        names = set(profile.further_models if first else ())
+    else:
+        names = {*profile.every_interface, *(profile.first_interface if first else ())}
+    return [load for name, load in group.loads.items() if name in names]
+
+
+def trials_of(
+    group: Group,
+    stack: Stack,
+    profile: Profile,
+    model: str,
+    block: int,
+    seed: int,
+    only: str | None,
+) -> tuple[Trial, ...]:
+    """A stack's trials in one block. `only` is INTERFACE. The order of loads is seeded."""
+    trials: list[Trial] = []
+    for place, interface in enumerate(stack.interfaces):
+        if only and interface.name != only:
+            continue
+        for load in loads_for(group, profile, model, place == 0 or only is not None):
+            trials.append(
+                Trial(
+                    id=f"{group.id.split('-')[0]}.{stack.id}.{model}.{interface.name}"
+                    f".{load.name}.b{block}",
+                    group_id=group.id,
+                    stack=stack.id,
+                    model=model,
+                    interface=interface.name,
+                    load=load.name,
+                    client_batch=load.client_batch,
+                    block=block,
+                    # The same payload order for all stacks, another one each block.
+                    seed=seed * 1000 + block,
+                )
+            )
+    random.Random(f"{seed}/{block}/{model}/loads").shuffle(trials)
+    return tuple(trials)
+
+
+def make_starts(
+    group: Group,
+    stacks: Sequence[Stack],
+    profile: Profile,
+    models: Sequence[str],
+    seed: int,
+    interface: str | None,
+) -> list[Start]:
+    """All starts of a run: in each block every stack once a model, in fresh seeded order."""
+    starts: list[Start] = []
+    for block in range(1, profile.blocks + 1):
+        for model in models:
+            order = list(stacks)
+            random.Random(f"{seed}/{block}/{group.id}/{model}/stacks").shuffle(order)
+            for stack in order:
+                trials = trials_of(group, stack, profile, model, block, seed, interface)
+                if trials:
+                    starts.append(Start(group.id, stack.id, model, block, trials))
+    return starts
+
+
+def window_s(profile: Profile, rate_per_s: float | None) -> float:
+    """How long a trial is measured, in seconds: the same for all stacks at one load."""
+    if not rate_per_s:
+        return profile.window_s
+    return max(profile.window_s, math.ceil(profile.min_requests / rate_per_s))
+
+
+def trial_s(profile: Profile, rate_per_s: float | None) -> float:
+    """What one trial costs, in seconds."""
+    return profile.warmup_s + window_s(profile, rate_per_s) + TRIAL_OVERHEAD_S
+
+
+def estimate_s(
+    starts: Sequence[Start], profile: Profile, rates: Mapping[str, float | None]
+) -> float:
+    """Seconds of measuring ahead, engines left out; `rates` by load, as far as they are known."""
+    return sum(
+        START_S + sum(trial_s(profile, rates.get(trial.load)) for trial in start.trials)
+        for start in starts
+    )
+
+
+def as_table(starts: Sequence[Start]) -> list[dict[str, Any]]:
+    """The plan as run.json keeps it: one row a trial, in order."""
+    return [asdict(trial) for start in starts for trial in start.trials]
+
+
+def offered_rate(load: Load, ceiling_per_s: float) -> float | None:
+    """Requests per second of an open load: its share of the ceiling, rounded to what people say."""
+    if load.share is None:
+        return None
+    rate = load.share * ceiling_per_s / load.client_batch
+    return round(rate) if rate >= 20 else max(0.1, round(rate, 1))

@@ -1,0 +1,64 @@
+"""`make serve`: start one stack by hand, the same way a run does."""
+
+import os
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bench import config, server
+from bench.artefact import Artefact, ensure_artefact
+from bench.config import Stack
+from bench.cpus import CpuSplit, format_cpus
+from bench.errors import UserError
+from bench.install import install, prepare
+from bench.paths import BUILD
+from bench.progress import Reporter
+from bench.server import Running
+from bench.settings import Settings, resolve_device
+
+
+@contextmanager
+def served(
+    folder: Path, settings: Settings, cpus: CpuSplit, logs: Path, report: Reporter
+) -> Generator[tuple[Running, Artefact]]:
+    """A stack that runs and is ready, while the context lasts. Raises UserError, StackFailed."""
+    stack: Stack = config.load_stack(folder)
+    group = config.load_group(folder.parent)
+    device = resolve_device(settings.device)
+    model = settings.model or group.models[0]
+    artefact = ensure_artefact(group, model, settings.weights, report)
+    installed = install(stack, device, settings.runtime, report)
+    variables = prepare(installed, artefact, device, len(cpus.server), report)
+    report.step(f"starting {group.id}/{stack.id}")
+    mark = f"{BUILD}:serve:{os.getpid()}"
+    running = server.start(stack, installed.env, variables, cpus.server, logs, mark)
+    try:
+        server.wait_ready(running)
+        yield running, artefact
+    finally:
+        if fault := server.stop(running):
+            report.note(f"{stack.id}: {fault}")
+
+
+def serve(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
+    """Start the one stack that the settings mean and wait for Ctrl-C. Raises UserError."""
+    folders = config.find_stacks(config.find_groups(settings.group), settings.stack)
+    if len(folders) != 1:
+        names = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in folders)
+        raise UserError(f"say which one with STACK=<group>/<stack>: {names}")
+    logs = BUILD / "serve" / folders[0].name
+    with served(folders[0], settings, cpus, logs, report) as (running, artefact):
+        report.progress.stop()
+        report.note(
+            f"{running.stack.title}: {artefact.model}, {artefact.weights} weights, "
+            f"on CPU {format_cpus(cpus.server)}; logs in {config.where(logs)}/"
+        )
+        for interface in running.stack.interfaces:
+            port = running.ports[interface.port]
+            report.note(f"  {interface.name:<6} 127.0.0.1:{port}  ({interface.protocol})")
+        report.note("Ctrl-C stops it")
+        while running.alive():
+            time.sleep(0.2)
+        report.note(f"it ended by itself: {server.last_words(logs)}")
+        return 3

@@ -1,0 +1,238 @@
+"""A server's life: start, ready, stop, nothing left behind."""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.config import Stack
+from bench.errors import StackFailed
+from bench.paths import BUILD, ROOT
+from bench.processes import MARK, end_processes, marked
+
+HOST = "127.0.0.1"
+
+
+@dataclass
+class Running:
+    """A started server. `mark` finds its processes even if they left the tree."""
+
+    stack: Stack
+    process: subprocess.Popen[bytes]
+    mark: str
+    ports: dict[str, int]
+    env: dict[str, str]
+    state: Path
+    logs: Path
+    started: float = field(default_factory=time.monotonic)
+    stopped: bool = False
+
+    @property
+    def pid(self) -> int:
+        """The process that was started; the server's other processes are below it."""
+        return self.process.pid
+
+    def fill(self, text: str) -> str:
+        """Replace {host}, {model} and {<name>_port} in a URL of stack.toml."""
+        ports = {f"{name}_port": port for name, port in self.ports.items()}
+        return text.format(host=HOST, model=self.env.get("MODEL", ""), **ports)
+
+    def alive(self) -> bool:
+        """Whether the started process still runs."""
+        return self.process.poll() is None
+
+
+def run_mark(run_id: str = "") -> str:
+    """What the processes that a run of this checkout started are marked with; "": any run."""
+    return f"{ROOT}:run:{run_id}"
+
+
+def free_ports(names: Sequence[str]) -> dict[str, int]:
+    """A free TCP port for each name. Another process may still take one before the server binds."""
+    sockets: list[socket.socket] = []
+    try:
+        for _ in names:
+            probe = socket.socket()
+            probe.bind((HOST, 0))
+            sockets.append(probe)
+        return {name: probe.getsockname()[1] for name, probe in zip(names, sockets, strict=True)}
+    finally:
+        for probe in sockets:
+            probe.close()
+
+
+def environment_for(
+    env: Path | None, variables: Mapping[str, str], ports: Mapping[str, int]
+) -> dict[str, str]:
+    """The environment a project's command is started with."""
+    full = {k: v for k, v in os.environ.items() if not k.startswith(("PYTHON", "VIRTUAL_ENV"))}
+    if env is not None:
+        full["PATH"] = f"{env / 'bin'}{os.pathsep}{full.get('PATH', '')}"
+        full["VIRTUAL_ENV"] = str(env)
+    full.update(
+        {
+            "HOST": HOST,
+            "PYTHONUNBUFFERED": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+            "OMP_NUM_THREADS": variables.get("THREADS", "1"),
+        }
+    )
+    full.update(variables)
+    full.update({f"{name.upper()}_PORT": str(port) for name, port in ports.items()})
+    return full
+
+
+def spawn(
+    command: Sequence[str],
+    *,
+    cwd: Path,
+    env: Mapping[str, str],
+    cpus: Sequence[int],
+    stdout: Path,
+    stderr: Path,
+) -> subprocess.Popen[bytes]:
+    """Start a process on these CPUs, in a session of its own. Raises StackFailed if it can't be.
+
+    The child inherits the CPUs of the calling thread, so that no code of ours runs in the child.
+    """
+    program = shutil.which(command[0], path=env["PATH"])
+    if program is None:
+        raise StackFailed(f"there is no command {command[0]!r} in its environment")
+    before = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, cpus)
+    try:
+        with stdout.open("ab") as out, stderr.open("ab") as err:
+            return subprocess.Popen(
+                [program, *command[1:]],
+                cwd=cwd,
+                env=dict(env),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=err,
+                start_new_session=True,
+            )
+    finally:
+        os.sched_setaffinity(0, before)
+
+
+def start(
+    stack: Stack,
+    env: Path | None,
+    variables: Mapping[str, str],
+    cpus: Sequence[int],
+    logs: Path,
+    mark: str,
+) -> Running:
+    """Start a stack's server with ports and a scratch folder of its own. Raises StackFailed."""
+    ports = free_ports(stack.ports)
+    states = BUILD / "state"
+    states.mkdir(parents=True, exist_ok=True)
+    state = Path(tempfile.mkdtemp(prefix=f"{stack.id}-", dir=states))
+    full = environment_for(env, {**variables, "STATE_DIR": str(state)}, ports)
+    full[MARK] = f"{mark}:{uuid.uuid4().hex[:8]}"
+    logs.mkdir(parents=True, exist_ok=True)
+    try:
+        process = spawn(
+            stack.command,
+            cwd=stack.folder,
+            env=full,
+            cpus=cpus,
+            stdout=logs / "server.stdout",
+            stderr=logs / "server.stderr",
+        )
+    except BaseException:
+        shutil.rmtree(state, ignore_errors=True)
+        raise
+    return Running(stack, process, full[MARK], ports, full, state, logs)
+
+
+def last_words(logs: Path, lines: int = 4) -> str:
+    """The end of what a server said, for an error message."""
+    for name in ("server.stderr", "server.stdout"):
+        try:
+            said = (logs / name).read_text(errors="replace").strip().splitlines()
+        except OSError:
+            continue
+        if said:
+            return " | ".join(line.strip()[:200] for line in said[-lines:])
+    return "(it said nothing)"
+
+
+def is_ready(running: Running) -> bool:
+    """Whether the readiness URL answers 200 with what it must contain."""
+    request = urllib.request.Request(running.fill(running.stack.ready_url))
+    try:
+        with urllib.request.urlopen(request, timeout=5) as response:
+            body = response.read(1_000_000).decode(errors="replace")
+    except (OSError, urllib.error.URLError, ValueError):
+        return False
+    wanted = running.stack.ready_contains
+    return wanted is None or wanted in body
+
+
+def wait_ready(running: Running) -> float:
+    """Seconds from start to ready. Raises StackFailed if it dies or never gets ready."""
+    deadline = running.started + running.stack.ready_timeout_s
+    while time.monotonic() < deadline:
+        if is_ready(running):
+            return time.monotonic() - running.started
+        if not running.alive():
+            raise StackFailed(
+                f"exited with code {running.process.returncode} before it was ready: "
+                f"{last_words(running.logs)}"
+            )
+        time.sleep(0.05)
+    raise StackFailed(
+        f"not ready after {running.stack.ready_timeout_s:.0f} s: {last_words(running.logs)}"
+    )
+
+
+def stop(running: Running) -> str | None:
+    """End a server as an operator would; what stays is killed.
+
+    Returns what was wrong with its going, or None for a clean exit 0.
+    """
+    if running.stopped:
+        return None
+    running.stopped = True
+    fault: str | None = None
+    timeout = running.stack.stop_timeout_s
+    if running.alive():
+        if running.stack.stop:
+            try:
+                subprocess.run(
+                    running.stack.stop,
+                    cwd=running.stack.folder,
+                    env=running.env,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    timeout=timeout,
+                    check=False,
+                )
+            except (OSError, subprocess.TimeoutExpired) as error:
+                fault = f"its stop command failed: {error}"
+        if running.alive():
+            running.process.send_signal(signal.SIGTERM)
+        try:
+            code = running.process.wait(timeout)
+            if code != 0:
+                fault = f"exited with code {code} after SIGTERM"
+        except subprocess.TimeoutExpired:
+            fault = f"still running {timeout:.0f} s after SIGTERM: killed"
+            running.process.kill()
+            running.process.wait()
+    if left := marked(running.mark):
+        names = len(left)
+        end_processes(left, 2)
+        fault = fault or f"left {names} process(es) behind: ended"
+    shutil.rmtree(running.state, ignore_errors=True)
+    return fault

@@ -1,0 +1,87 @@
+"""The variables that every target knows, read from the environment and checked."""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bench import gpu
+from bench.config import did_you_mean
+from bench.errors import UserError
+
+CHOICES = {
+    "DEVICE": ("auto", "cpu", "cuda"),
+    "RUNTIME": ("native", "container", "ambient"),
+    "WEIGHTS": ("auto", "pretrained", "random"),
+}
+
+VARIABLES = {
+    "GROUP": "a group's number or folder name; default: all groups",
+    "STACK": "a stack's folder name, or <group>/<stack>; several with commas; default: all",
+    "INTERFACE": "only this interface (rest, grpc, sse, …); default: all a stack offers",
+    "MODEL": "only this model of the group; default: all that the profile asks for",
+    "PROFILE": "smoke (minutes), standard (3 blocks, about an hour a group), publish (≥ 5 blocks)",
+    "DEVICE": "auto, cpu or cuda; auto is cuda if there is one",
+    "RUNTIME": "native (processes), container, or ambient (the Python that is already there)",
+    "WEIGHTS": "auto, pretrained or random; auto is pretrained where the hub is reachable",
+    "SERVER_CPUS": "CPUs of the server, as 0-1,4; default: half of the cores",
+    "CLIENT_CPUS": "CPUs of generator, runner and samplers; default: the other half",
+    "RUN": "continue this run; or the run that other targets act on",
+    "DURATION": "seconds of each measured window, instead of the profile's",
+    "RESULTS": "the results folder; default: results/",
+}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What was asked for. Resolved means: what `auto` became."""
+
+    group: str | None
+    stack: str | None
+    interface: str | None
+    model: str | None
+    profile: str
+    device: str
+    runtime: str
+    weights: str
+    run: str | None
+    duration_s: float | None
+
+
+def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
+    """Read and check the variables. Raises UserError naming the variable and what it may be."""
+    values: dict[str, str] = {}
+    for name, choices in CHOICES.items():
+        value = environ.get(name) or choices[0]
+        if value not in choices:
+            raise UserError(f"{name}={value}: {did_you_mean(value, list(choices))}")
+        values[name] = value
+    duration: float | None = None
+    if text := environ.get("DURATION"):
+        try:
+            duration = float(text)
+        except ValueError:
+            duration = 0.0
+        if not 0 < duration < 86_400:
+            raise UserError(f"DURATION={text}: give the seconds of a measured window, like 10")
+    return Settings(
+        group=environ.get("GROUP") or None,
+        stack=environ.get("STACK") or None,
+        interface=environ.get("INTERFACE") or None,
+        model=environ.get("MODEL") or None,
+        profile=environ.get("PROFILE") or "smoke",
+        device=values["DEVICE"],
+        runtime=values["RUNTIME"],
+        weights=values["WEIGHTS"],
+        run=environ.get("RUN") or None,
+        duration_s=duration,
+    )
+
+
+def resolve_device(wanted: str) -> str:
+    """What DEVICE=auto is on this machine. Raises UserError if cuda was asked for in vain."""
+    if wanted == "cpu":
+        return "cpu"
+    found = bool(gpu.handles())
+    if wanted == "cuda" and not found:
+        raise UserError("DEVICE=cuda: NVML finds no GPU here; use DEVICE=cpu or install the driver")
+    return "cuda" if found else "cpu"

@@ -1,0 +1,150 @@
+"""Set a run up: what was selected, the artefacts, the environments of engines and stacks."""
+
+import secrets
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+from bench import config
+from bench.artefact import Artefact, Payload, ensure_artefact, read_payloads
+from bench.config import Engine, Group, Profile, Stack
+from bench.cpus import CpuSplit
+from bench.environments import ensure_environment
+from bench.errors import StackFailed, StackSkipped, UserError
+from bench.install import Installed, install
+from bench.plan import Start, make_starts
+from bench.progress import Reporter
+from bench.settings import Settings
+
+
+@dataclass
+class Part:
+    """One group's share of a run, set up and ready to be measured."""
+
+    group: Group
+    profile: Profile
+    models: tuple[str, ...]
+    payloads: list[Payload]
+    artefacts: dict[str, Artefact]
+    engines: dict[str, tuple[Engine, Path | None]]
+    installed: dict[str, Installed]
+    starts: list[Start]
+    stack_rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+
+
+@dataclass(frozen=True)
+class Run:
+    """What is fixed for a run, also when it is resumed."""
+
+    id: str
+    folder: Path
+    settings: Settings
+    device: str
+    seed: int
+    cpus: CpuSplit
+    k6: Path
+
+
+def new_run_id() -> str:
+    """A name that sorts by time and that two machines won't both choose."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
+
+
+def select(settings: Settings) -> list[tuple[Group, Profile, list[Stack]]]:
+    """The groups, their profile and stacks that the settings mean. Raises UserError."""
+    folders = config.find_groups(settings.group)
+    if not folders:
+        raise UserError("there is no group below groups/")
+    chosen = config.find_stacks(folders, settings.stack)
+    parts: list[tuple[Group, Profile, list[Stack]]] = []
+    for folder in folders:
+        stacks = [config.load_stack(stack) for stack in chosen if stack.parent == folder]
+        if not stacks:
+            continue
+        group = config.load_group(folder)
+        if settings.profile not in group.profiles:
+            hint = config.did_you_mean(settings.profile, list(group.profiles))
+            raise UserError(f"PROFILE={settings.profile}: {group.id} has none of that name, {hint}")
+        profile = group.profiles[settings.profile]
+        if settings.duration_s:
+            profile = replace(profile, window_s=settings.duration_s)
+        if settings.model and settings.model not in group.models:
+            hint = config.did_you_mean(settings.model, list(group.models))
+            raise UserError(f"MODEL={settings.model}: {group.id} has none of that name, {hint}")
+        parts.append((group, profile, stacks))
+    known = {i.name for _, _, stacks in parts for stack in stacks for i in stack.interfaces}
+    if settings.interface and settings.interface not in known:
+        hint = config.did_you_mean(settings.interface, sorted(known))
+        raise UserError(f"INTERFACE={settings.interface}: no selected stack has it, {hint}")
+    return parts
+
+
+def models_of(group: Group, profile: Profile, settings: Settings) -> tuple[str, ...]:
+    """The models a run measures: MODEL, or the first and, if the profile asks, the others."""
+    if settings.model:
+        return (settings.model,)
+    return group.models if profile.further_models else group.models[:1]
+
+
+def set_up(
+    group: Group,
+    profile: Profile,
+    stacks: Sequence[Stack],
+    run: Run,
+    report: Reporter,
+) -> Part:
+    """Build the artefacts and install the engines and stacks of one group.
+
+    A stack that can't be installed gets its rows and the others go on. Raises StackFailed if the
+    artefact itself can't be built.
+    """
+    settings = run.settings
+    models = models_of(group, profile, settings)
+    payloads = read_payloads(group)
+    artefacts = {m: ensure_artefact(group, m, settings.weights, report) for m in models}
+    part = Part(group, profile, models, payloads, artefacts, {}, {}, [])
+    for stack in stacks:
+        try:
+            part.installed[stack.id] = install(stack, run.device, settings.runtime, report)
+        except StackSkipped as skipped:
+            fix = f"; to change that: {skipped.fix}" if skipped.fix else ""
+            report.note(f"skipping {group.id}/{stack.id}: {skipped}{fix}")
+            part.stack_rows += unmeasured(stack, models, "skipped", str(skipped), skipped.fix)
+        except StackFailed as failed:
+            report.note(f"{group.id}/{stack.id} could not be installed: {failed}")
+            part.stack_rows += unmeasured(stack, models, "failed", str(failed), None)
+    wanted = {stack.engine for stack in stacks if stack.engine}
+    for folder in config.engine_folders(group.folder):
+        if folder.name in wanted:
+            engine = config.load_engine(folder)
+            env = (
+                None
+                if settings.runtime == "ambient"
+                else ensure_environment(folder, run.device, report)
+            )
+            part.engines[engine.id] = (engine, env)
+    usable = [installed.stack for installed in part.installed.values()]
+    part.starts = make_starts(group, usable, profile, models, run.seed, settings.interface)
+    return part
+
+
+def unmeasured(
+    stack: Stack, models: Sequence[str], status: str, reason: str, fix: str | None
+) -> list[dict[str, Any]]:
+    """Stack rows for one that never started: one an interface and model."""
+    return [
+        {
+            "stack": stack.id,
+            "model": model,
+            "interface": interface.name,
+            "block": None,
+            "status": status,
+            "reason": reason,
+            "fix": fix,
+            "precision": stack.precision,
+        }
+        for model in models
+        for interface in stack.interfaces
+    ]

@@ -1,0 +1,192 @@
+"""One trial: load a running server for a window, watch it, and turn what was seen into a row."""
+
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import metrics
+from bench import gpu, prometheus
+from bench.artefact import Artefact, Payload
+from bench.config import Group, Load, Profile
+from bench.cpus import CpuSplit
+from bench.errors import StackFailed
+from bench.generator import Generated, load_plan, make_plan, run_k6
+from bench.machine import HostTimes, host_times, throttle_count
+from bench.plan import Trial, window_s
+from bench.processes import reset_peak, tree_peak_excess_bytes, tree_pss_bytes
+from bench.sampler import Sampler
+from bench.server import Running
+from bench.store import write_json
+from bench.verdict import Surroundings, Verdict, judge
+
+
+@dataclass(frozen=True)
+class Edge:
+    """What was read at one edge of the window."""
+
+    counters: dict[str, float | None]
+    host: HostTimes
+    ours_cpu_s: float
+    throttled: int | None
+
+
+@dataclass
+class Watch:
+    """Readings taken while a trial runs."""
+
+    running: Running
+    sampler: Sampler
+    edges: dict[str, Edge] = field(default_factory=dict[str, Edge])
+
+    def read_edge(self, name: str) -> None:
+        """Read the server's counters and the machine's state at "start" or "end"."""
+        stack = self.running.stack
+        url = self.running.fill(stack.metrics_url) if stack.metrics_url else None
+        watched_ns = self.sampler.server.read().cpu_ns
+        if self.sampler.generator:
+            watched_ns += self.sampler.generator.read().cpu_ns
+        self.edges[name] = Edge(
+            counters=prometheus.scrape(url, stack.metrics_map),
+            host=host_times(),
+            ours_cpu_s=watched_ns / 1e9 + time.process_time(),
+            throttled=throttle_count(),
+        )
+
+
+@dataclass(frozen=True)
+class Bench:
+    """Everything about a run that a trial needs and that doesn't change while it goes on."""
+
+    group: Group
+    profile: Profile
+    payloads: list[Payload]
+    cpus: CpuSplit
+    k6: Path
+    device: str
+    runtime: str
+    raw: Path
+    mark: str
+
+
+def surroundings(watch: Watch, bench: Bench) -> Surroundings:
+    """What the machine did beside the trial, between the two edges."""
+    first, last = watch.edges["start"], watch.edges["end"]
+    seconds = max(1e-9, last.host.at - first.host.at)
+    cpus = len(set(bench.cpus.server) | set(bench.cpus.client))
+    steal = (last.host.steal_s - first.host.steal_s) / seconds / max(1, cpus)
+    busy = last.host.busy_s - first.host.busy_s
+    ours = last.ours_cpu_s - first.ours_cpu_s
+    return Surroundings(
+        steal_share=max(0.0, steal),
+        neighbour_cpus=max(0.0, (busy - ours) / seconds),
+        shared_cpus=bench.cpus.shared,
+        unpinned=bench.runtime == "ambient",
+        throttled=(first.throttled or 0) < (last.throttled or 0),
+    )
+
+
+def slo_context(bench: Bench, client_batch: int) -> dict[str, float | None]:
+    """The SLO's limits for the metrics; none for client batches, which are judged by no SLO."""
+    slo = bench.group.slos[bench.device]
+    applies = client_batch == 1
+    return {
+        "slo_latency_ms": slo.latency_ms if applies else None,
+        "slo_ttft_ms": slo.ttft_ms if applies else None,
+        "slo_tpot_ms": slo.tpot_ms if applies else None,
+        "slo_share": slo.share if applies else None,
+    }
+
+
+def generate(
+    bench: Bench,
+    running: Running,
+    artefact: Artefact,
+    trial: Trial,
+    load: Load,
+    rate: float | None,
+    folder: Path,
+) -> tuple[Generated, Watch]:
+    """Run k6 with the samplers on. Raises StackFailed if the server or k6 ends on the way."""
+    seconds = window_s(bench.profile, rate)
+    plan = make_plan(
+        mode="load",
+        group=bench.group,
+        artefact=artefact,
+        payloads=bench.payloads,
+        running=running,
+        interface=trial.interface,
+        load=load_plan(load, rate, bench.profile.warmup_s + seconds),
+        client_batch=load.client_batch,
+        seed=trial.seed,
+        warmup_s=bench.profile.warmup_s,
+        window_s=seconds,
+        timeout_s=bench.profile.timeout_s,
+        folder=folder,
+    )
+    devices = gpu.handles() if bench.device == "cuda" else []
+    with Sampler(running.pid, devices) as sampler:
+        watch = Watch(running, sampler)
+        generated = run_k6(
+            bench.k6,
+            running.stack,
+            plan,
+            bench.cpus.client,
+            folder,
+            running.mark,
+            on_start=sampler.watch_generator,
+            on_window=watch.read_edge,
+            keep_going=running.alive,
+        )
+    if not running.alive():
+        raise StackFailed(f"the server exited with code {running.process.returncode}")
+    if set(watch.edges) != {"start", "end"}:
+        raise StackFailed("k6 never said when its window began")
+    return generated, watch
+
+
+def measure(
+    bench: Bench,
+    running: Running,
+    artefact: Artefact,
+    trial: Trial,
+    rate: float | None,
+    engine_per_s: float | None,
+    memory_idle_mb: float | None,
+) -> tuple[dict[str, Any], Verdict]:
+    """Load, record, compute, judge. Returns (figures, verdict). Raises StackFailed, OSError."""
+    load = bench.group.loads[trial.load]
+    folder = bench.raw / trial.id
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    reset_peak(running.pid)
+    generated, watch = generate(bench, running, artefact, trial, load, rate, folder)
+    peak = tree_pss_bytes(running.pid) + tree_peak_excess_bytes(running.pid)
+    metrics.store_records(folder / "records.csv", folder / "requests.parquet")
+    (folder / "records.csv").unlink()
+    metrics.store_samples(watch.sampler.rows, folder / "samples.parquet")
+    counters = prometheus.difference(watch.edges["start"].counters, watch.edges["end"].counters)
+    beside = surroundings(watch, bench)
+    context: dict[str, Any] = {
+        "window_start_ns": generated.window_start_ns,
+        "window_end_ns": generated.window_end_ns,
+        "slots_planned": generated.slots_planned,
+        "load_kind": load.kind,
+        "users": load.users,
+        "rate_per_s": rate,
+        "client_batch": load.client_batch,
+        "unit": bench.group.unit,
+        **slo_context(bench, load.client_batch),
+        "max_batch": running.stack.max_batch.get(bench.device),
+        "engine_throughput_per_s": engine_per_s,
+        "memory_idle_mb": memory_idle_mb,
+        "memory_peak_mb": peak / 1e6,
+        "server_cpus": len(bench.cpus.server),
+        "generator_cpus": len(bench.cpus.client),
+        **counters,
+    }
+    write_json(folder / "context.json", context)
+    figures = metrics.compute(folder / "requests.parquet", folder / "samples.parquet", context)
+    figures |= {"steal_share": beside.steal_share, "neighbour_cpus": beside.neighbour_cpus}
+    return figures, judge(figures, load, beside, parity_held=True)

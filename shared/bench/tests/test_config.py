@@ -1,0 +1,91 @@
+"""Files that people write: each fault is named with its file, its key and the way out."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from bench import config
+from bench.errors import UserError
+
+FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
+
+
+def edited(tmp_path: Path, name: str, old: str, new: str) -> Path:
+    """A copy of a fixture folder in which one text is replaced."""
+    folder = tmp_path / "copy"
+    shutil.copytree(FIXTURES if name == "group.toml" else FIXTURES / "steady", folder)
+    file = folder / name
+    text = file.read_text()
+    assert old in text
+    file.write_text(text.replace(old, new))
+    return folder
+
+
+def test_every_committed_file_is_valid() -> None:
+    """A group, stack or engine file that the runner rejects can't be committed."""
+    groups = config.all_groups()
+    assert groups
+    for folder in groups:
+        config.load_group(folder)
+        for stack in config.stack_folders(folder):
+            config.load_stack(stack)
+        for engine in config.engine_folders(folder):
+            config.load_engine(engine)
+
+
+def test_an_unknown_key_names_file_key_and_nearest(tmp_path: Path) -> None:
+    folder = edited(tmp_path, "stack.toml", "ready_timeout_s", "redy_timeout_s")
+    with pytest.raises(UserError, match=r"stack\.toml.*redy_timeout_s.*'ready_timeout_s'"):
+        config.load_stack(folder)
+
+
+def test_a_load_that_is_not_there_is_named(tmp_path: Path) -> None:
+    folder = edited(tmp_path, "group.toml", '["closed-2", "constant-2"]', '["closed-3"]')
+    with pytest.raises(UserError, match=r"group\.toml.*every_interface.*'closed-3'.*'closed-2'"):
+        config.load_group(folder)
+
+
+def test_an_interface_on_an_unknown_port_is_named(tmp_path: Path) -> None:
+    folder = edited(tmp_path, "stack.toml", 'port = "http"', 'port = "htp"')
+    with pytest.raises(UserError, match=r"interfaces\.rest\.port.*'htp'.*'http'"):
+        config.load_stack(folder)
+
+
+def test_broken_toml_says_where(tmp_path: Path) -> None:
+    folder = edited(tmp_path, "stack.toml", 'title = "steady"', "title = ")
+    with pytest.raises(UserError, match=r"stack\.toml: not valid TOML.*line 1"):
+        config.load_stack(folder)
+
+
+def test_an_open_load_needs_its_share(tmp_path: Path) -> None:
+    folder = edited(tmp_path, "group.toml", "share = 0.02\n", "")
+    with pytest.raises(UserError, match=r"loads\.constant-2.*share"):
+        config.load_group(folder)
+
+
+def test_groups_and_stacks_are_found_by_number_and_name() -> None:
+    groups = config.find_groups("1")
+    assert [group.name for group in groups] == ["1-image-classification"]
+    assert config.find_groups("1-image-classification") == groups
+    names = {stack.name for stack in config.find_stacks(groups, None)}
+    assert {"triton", "torchserve", "fastapi-onnxruntime"} <= names
+    assert [s.name for s in config.find_stacks(groups, "triton")] == ["triton"]
+    with pytest.raises(UserError, match=r"STACK=trition.*'triton'"):
+        config.find_stacks(groups, "trition")
+    with pytest.raises(UserError, match="GROUP=77"):
+        config.find_groups("77")
+
+
+def test_the_runner_knows_no_stack_and_no_group() -> None:
+    """A stack's or a group's name in shared/ would be a rule that only some stacks follow."""
+    root = Path(config.__file__).parents[2]
+    names = {stack.name for group in config.all_groups() for stack in config.stack_folders(group)}
+    names |= {group.name for group in config.all_groups()}
+    assert len(names) > 3
+    for package in ("bench/bench", "metrics", "k6"):
+        for file in (root / package).rglob("*"):
+            if file.suffix in {".py", ".go", ".js", ".sql"} and "tests" not in file.parts:
+                text = file.read_text()
+                found = [name for name in names if f'"{name}"' in text or f"'{name}'" in text]
+                assert not found, f"{file} names {found}"

@@ -1,0 +1,74 @@
+"""The gate compares what must be equal and lets nothing else through."""
+
+import math
+
+import pytest
+
+from bench.parity import check, cosine, tokens, top_k
+
+REFERENCE = [0.5, 0.2, 0.1, 0.08, 0.06, 0.0595, 0.0005]
+TOP = [[0, 0.5], [1, 0.2], [2, 0.1], [3, 0.08], [4, 0.06]]
+SETTINGS = {"kind": "top_k", "k": 5, "tolerance": {"fp32": 1e-3}}
+
+
+def test_the_reference_itself_passes() -> None:
+    assert top_k(TOP, REFERENCE, 1e-3, SETTINGS) == (0.0, None)
+
+
+def test_a_swap_within_the_tolerance_is_no_fault() -> None:
+    """Classes 4 and 5 differ by less than the tolerance: either may be named fifth."""
+    drift, fault = top_k([*TOP[:4], [5, 0.0595]], REFERENCE, 1e-3, SETTINGS)
+    assert fault is None and drift == 0
+
+
+@pytest.mark.parametrize(
+    ("answer", "says"),
+    [
+        ([*TOP[:4], [6, 0.0005]], "missing|not of the top"),
+        ([[0, 0.498], *TOP[1:]], "off by"),
+        (TOP[:4], "4 classes"),
+        ([*TOP[:4], [3, 0.08]], "repeat"),
+        ([*TOP[:4], [99, 0.06]], "don't exist"),
+        ([[0, math.nan], *TOP[1:]], "off by"),
+    ],
+)
+def test_wrong_answers_are_faults(answer: list[list[float]], says: str) -> None:
+    import re
+
+    _, fault = top_k(answer, REFERENCE, 1e-3, SETTINGS)
+    assert fault is not None and re.search(says, fault)
+
+
+def test_tokens_must_be_the_same_and_as_many() -> None:
+    assert tokens([1, 2, 3], [1, 2, 3], 0, {}) == (0.0, None)
+    assert tokens([1, 9, 3], [1, 2, 3], 0, {})[1] == "token 1 differs"
+    assert tokens([1, 2], [1, 2, 3], 0, {})[1] == "2 tokens instead of 3"
+
+
+def test_cosine_is_blind_to_length_only() -> None:
+    assert cosine([2.0, 0.0], [1.0, 0.0], 1e-6, {})[1] is None
+    assert cosine([0.0, 1.0], [1.0, 0.0], 1e-6, {})[1] is not None
+    assert cosine([0.0, 0.0], [1.0, 0.0], 1e-6, {})[1] is not None
+
+
+def test_an_unanswered_probe_fails_the_gate() -> None:
+    """A stack that answers only what it likes must not pass."""
+    answers = [{"payload": "a", "answer": TOP, "error": None}]
+    reference = {"a": REFERENCE, "b": REFERENCE}
+    assert check(answers, reference, ["a"], SETTINGS, "fp32").passed
+    parity = check(answers, reference, ["a", "b"], SETTINGS, "fp32")
+    assert not parity.passed and "b: not answered" in parity.faults[0]
+    assert not check([], reference, [], SETTINGS, "fp32").passed
+    assert not check(answers, reference, ["a"], SETTINGS, "fp16").passed
+
+
+def test_swapped_payloads_are_caught() -> None:
+    """Answers to the wrong payload are the fault of a server that mixes up its batch."""
+    other = [*REFERENCE[::-1]]
+    other_top = sorted(enumerate(other), key=lambda pair: -pair[1])[:5]
+    answers = [
+        {"payload": "a", "answer": [list(pair) for pair in other_top], "error": None},
+        {"payload": "b", "answer": TOP, "error": None},
+    ]
+    parity = check(answers, {"a": REFERENCE, "b": other}, ["a", "b"], SETTINGS, "fp32")
+    assert len(parity.faults) == 2

@@ -1,0 +1,182 @@
+"""Small pieces of the runner, each against its definition."""
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from bench import prometheus
+from bench.config import Load, load_group, load_stack
+from bench.cpus import format_cpus, parse_cpus, split_cpus
+from bench.errors import UserError
+from bench.plan import make_starts, offered_rate
+from bench.processes import MARK, TreeMeter, descendants, end_processes, marked, tree_pss_bytes
+from bench.settings import read_settings
+from bench.store import read_json, write_json
+from bench.verdict import Surroundings, judge
+
+FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
+QUIET = Surroundings(0.0, 0.0, False, False, False)
+CLOSED = Load("closed-2", "closed", users=2)
+OPEN = Load("open", "open", arrivals="constant", share=0.5)
+GOOD = {
+    "offered": 200,
+    "errors": 0,
+    "refused": 0,
+    "dropped": 0,
+    "wrong_answers": 0,
+    "latency_p95_ms": 10.0,
+    "generator_cpu_share": 0.2,
+    "generator_late_p99_ms": 0.5,
+    "backlog_slope": 0.0,
+}
+
+
+def test_cpu_lists() -> None:
+    assert parse_cpus("0-2,5") == (0, 1, 2, 5)
+    assert format_cpus((0, 1, 5)) == "0,1,5"
+
+
+def test_the_default_split_gives_each_side_cpus_of_its_own() -> None:
+    """Server and generator on one CPU would measure each other, unless there is only one."""
+    split = split_cpus({})
+    assert split.server and split.client
+    assert split.shared == bool(set(split.server) & set(split.client))
+    if len(os.sched_getaffinity(0)) > 1:
+        assert not split.shared
+
+
+@pytest.mark.parametrize("value", ["x", "0-", "9999"])
+def test_wrong_cpus_are_named(value: str) -> None:
+    with pytest.raises(UserError, match="SERVER_CPUS"):
+        split_cpus({"SERVER_CPUS": value})
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("DEVICE", "gpu"), ("RUNTIME", "docker"), ("WEIGHTS", "none"), ("DURATION", "-1")],
+)
+def test_wrong_variables_are_named(name: str, value: str) -> None:
+    with pytest.raises(UserError, match=f"{name}={value}"):
+        read_settings({name: value})
+
+
+def test_rates_are_rounded_to_what_people_say() -> None:
+    assert offered_rate(Load("a", "open", share=0.5), 47.3) == 24
+    assert offered_rate(Load("a", "open", share=0.25), 21.37) == 5.3
+    assert offered_rate(CLOSED, 47.3) is None
+
+
+def test_the_order_is_seeded_and_differs_between_blocks() -> None:
+    """A fixed order would charge the machine's drift to the same stack every time."""
+    group = load_group(FIXTURES)
+    names = ("steady", "dies", "never-ready", "hangs-on-stop", "wrong-answers")
+    stacks = [load_stack(FIXTURES / name) for name in names]
+    profile = group.profiles["standard"]
+
+    def orders(seed: int) -> list[list[str]]:
+        starts = make_starts(group, stacks, profile, group.models, seed, None)
+        return [[s.stack for s in starts if s.block == block] for block in (1, 2, 3)]
+
+    assert orders(1) == orders(1)
+    assert orders(1) != orders(2)
+    assert len({tuple(order) for order in orders(1)}) > 1
+    starts = make_starts(group, stacks, profile, group.models, 1, None)
+    ids = [trial.id for start in starts for trial in start.trials]
+    assert len(set(ids)) == len(ids) == 15
+
+
+def test_prometheus_text_is_read_by_name_and_labels() -> None:
+    text = (
+        "# HELP a_total things\n"
+        'a_total{model="x",version="1"} 3\n'
+        'a_total{model="y"} 4e2\n'
+        "b_sum 1500\n"
+        "broken line here nan\n"
+    )
+    samples = prometheus.parse(text)
+    assert prometheus.pick(samples, {"name": "a_total"}) == 403
+    assert prometheus.pick(samples, {"name": "a_total", "labels": {"model": "x"}}) == 3
+    assert prometheus.pick(samples, {"name": "b_sum", "scale": 1e-3}) == 1.5
+    assert prometheus.pick(samples, {"name": "c"}) is None
+
+
+def test_counters_born_in_the_window_started_at_nothing() -> None:
+    grown = prometheus.difference({"a": 5.0, "b": None}, {"a": 7.0, "b": 3.0, "c": None})
+    assert grown == {"a": 2.0, "b": 3.0, "c": None}
+
+
+def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
+    file = tmp_path / "row.json"
+    write_json(file, {"value": float("nan"), "list": (1, 2)})
+    assert read_json(file) == {"value": None, "list": [1, 2]}
+    with pytest.raises(TypeError):
+        write_json(file, {"value": object()})
+    assert read_json(file) == {"value": None, "list": [1, 2]}
+    assert [f.name for f in tmp_path.iterdir()] == ["row.json"]
+
+
+def test_a_tree_is_measured_and_ended_whole() -> None:
+    """A child that leaves the process group, or whose parent ends, is still the server's."""
+    code = (
+        "import subprocess, sys, time\n"
+        "subprocess.Popen([sys.executable, '-c', 'while True: pass'], start_new_session=True)\n"
+        "time.sleep(60)"
+    )
+    mark = f"test:{time.monotonic_ns()}"
+    process = subprocess.Popen([sys.executable, "-c", code], env={**os.environ, MARK: mark})
+    try:
+        meter = TreeMeter(process.pid)
+        deadline = time.monotonic() + 20
+        while len(descendants(process.pid)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.05)
+        meter.refreshed = 0
+        first = meter.read().cpu_ns
+        time.sleep(0.5)
+        used = meter.read().cpu_ns - first
+        assert used > 0, "the busy child's CPU time is not counted"
+        assert tree_pss_bytes(process.pid) > 1e6
+        process.kill()
+        process.wait()
+        assert len(marked(mark)) == 1, "the orphan is not found by its mark"
+    finally:
+        process.kill()
+        end_processes(marked(mark), 2)
+    assert marked(mark) == []
+
+
+@pytest.mark.parametrize(
+    ("load", "change", "beside", "verdict", "reason"),
+    [
+        (CLOSED, {}, QUIET, "VALID", None),
+        (CLOSED, {"offered": 0}, QUIET, "INVALID", "NOT_MEASURED"),
+        (CLOSED, {"errors": 3}, QUIET, "INVALID", "ERRORS"),
+        (CLOSED, {"errors": 2}, QUIET, "VALID", None),
+        (CLOSED, {"errors": 4, "wrong_answers": 4}, QUIET, "INVALID", "PARITY_DRIFT"),
+        (OPEN, {"errors": 5, "dropped": 5}, QUIET, "INVALID", "DROPPED_ITERATIONS"),
+        (OPEN, {"generator_late_p99_ms": 30.0}, QUIET, "INVALID", "GENERATOR_LATE"),
+        (CLOSED, {"latency_p95_ms": None, "offered": 40}, QUIET, "DEGRADED", "TOO_FEW_SAMPLES"),
+        (CLOSED, {"generator_cpu_share": 0.8}, QUIET, "DEGRADED", "NEAR_GENERATOR_CEILING"),
+        (OPEN, {"backlog_slope": 0.3}, QUIET, "DEGRADED", "SATURATED"),
+        (OPEN, {"errors": 50, "refused": 50}, QUIET, "DEGRADED", "SATURATED"),
+        (CLOSED, {}, Surroundings(0.05, 0, False, False, False), "DEGRADED", "STEAL"),
+        (CLOSED, {}, Surroundings(0, 0.5, False, False, False), "DEGRADED", "NOISY_NEIGHBOUR"),
+        (CLOSED, {}, Surroundings(0, 0, True, False, False), "DEGRADED", "SHARED_CPUS"),
+        (CLOSED, {}, Surroundings(0, 0, False, True, False), "DEGRADED", "UNPINNED"),
+        (CLOSED, {}, Surroundings(0, 0, False, False, True), "DEGRADED", "THROTTLED"),
+    ],
+)
+def test_verdicts(
+    load: Load, change: dict[str, float], beside: Surroundings, verdict: str, reason: str | None
+) -> None:
+    said = judge({**GOOD, **change}, load, beside, parity_held=True)
+    assert said.verdict == verdict
+    assert (reason in said.reasons) if reason else not said.reasons
+
+
+def test_nothing_is_valid_without_parity() -> None:
+    said = judge(GOOD, CLOSED, QUIET, parity_held=False)
+    assert said.verdict == "INVALID" and "PARITY_DRIFT" in said.reasons

@@ -1,0 +1,70 @@
+"""What the README promises a newcomer, done as written.
+
+Every `sh` block is run, in order, in this checkout; the smoke run is the end-to-end test. Results
+go to RESULTS if that is set, so that whoever set it can ask them afterwards.
+"""
+
+import os
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+from bench.paths import ROOT
+
+COMMAND = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
+# This is what runs the tests.
+NOT_HERE = {"make test"}
+
+
+def commands() -> list[str]:
+    """The README's commands, a line each."""
+    text = (ROOT / "README.md").read_text()
+    lines = [line for block in COMMAND.findall(text) for line in block.splitlines() if line]
+    assert "make test" in lines and len(lines) > 4, "the README's commands were not found"
+    return [line for line in lines if line not in NOT_HERE]
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return Path(os.environ.get("RESULTS") or tmp_path_factory.mktemp("results"))
+
+
+@pytest.mark.parametrize("command", commands())
+def test_a_command_of_the_readme(command: str, results: Path) -> None:
+    """A command that a reader copies and that fails costs us the reader."""
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=ROOT,
+        env={**os.environ, "RESULTS": str(results), "MAKEFLAGS": ""},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert done.stdout.strip(), f"{command} says nothing"
+    assert "Traceback" not in done.stdout + done.stderr
+
+
+def test_the_smoke_run_measured_what_can_run_here(results: Path) -> None:
+    """A run that exits 0 but leaves a stack out would hide it: each is measured or says why not."""
+    runs = sorted(results.glob("*/run.json"))
+    assert runs, "the smoke run left no results"
+    import json
+
+    stacks = [json.loads(f.read_text()) for f in runs[-1].parent.glob("stacks/*.json")]
+    trials = [json.loads(f.read_text()) for f in runs[-1].parent.glob("trials/*.json")]
+    assert {row["stack"] for row in stacks} == {
+        stack.parent.name for stack in (ROOT / "groups").glob("1-*/*/stack.toml")
+    }
+    for row in stacks:
+        if row["status"] == "skipped":
+            assert row["reason"] and row["fix"], row
+            continue
+        mine = [
+            t for t in trials if (t["stack"], t["interface"]) == (row["stack"], row["interface"])
+        ]
+        assert any(t["throughput_per_s"] for t in mine), f"{row['stack']} {row['interface']}"
+        assert row["parity_drift"] < 1e-3 and row["ready_s"] > 0 and row["first_request_ms"] > 0

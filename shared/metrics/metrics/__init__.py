@@ -1,0 +1,16 @@
+"""What each number means: raw records in, one row of figures out; defined in ../sql."""
+
+from metrics.calibration import calibration_errors
+from metrics.comparison import compare
+from metrics.compute import MetricsError, compute
+from metrics.records import RecordsError, store_records, store_samples
+
+__all__ = [
+    "MetricsError",
+    "RecordsError",
+    "calibration_errors",
+    "compare",
+    "compute",
+    "store_records",
+    "store_samples",
+]
