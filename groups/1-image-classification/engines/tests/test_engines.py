@@ -1,0 +1,73 @@
+"""Each bare engine answers as the artefact says before it times anything, and refuses otherwise."""
+
+import json
+import os
+import shutil
+import subprocess
+from pathlib import Path
+
+import pytest
+from rich.console import Console
+
+from bench.artefact import Artefact, ensure_artefact
+from bench.config import load_engine, load_group
+from bench.environments import ensure_environment
+from bench.progress import Reporter
+
+ENGINES = Path(__file__).resolve().parent.parent
+PAYLOADS = ENGINES.parent / "payloads"
+FOLDERS = sorted(file.parent for file in ENGINES.glob("*/engine.toml"))
+
+
+@pytest.fixture(scope="module")
+def artefact() -> Artefact:
+    report = Reporter(Console(quiet=True))
+    return ensure_artefact(load_group(ENGINES.parent), "resnet50", "random", report)
+
+
+def run(folder: Path, model: Path, **variables: str) -> subprocess.CompletedProcess[str]:
+    environment = ensure_environment(folder, "cpu", Reporter(Console(quiet=True)))
+    given = {"MODEL_DIR": str(model), "PAYLOADS_DIR": str(PAYLOADS), "MODEL": "resnet50"}
+    timing = {"DEVICE": "cpu", "THREADS": "1", "SECONDS": "0.5", "BATCH_SIZES": "1,3"}
+    return subprocess.run(
+        load_engine(folder).command,
+        cwd=folder,
+        env={"PATH": f"{environment / 'bin'}:{os.environ['PATH']}", **given, **timing, **variables},
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+@pytest.mark.parametrize("threads", ["1", "2"])
+def test_times_each_batch_size(folder: Path, threads: str, artefact: Artefact):
+    said = run(folder, artefact.folder, THREADS=threads)
+    assert said.returncode == 0, said.stderr
+    rows = [json.loads(line) for line in said.stdout.splitlines()]
+    assert [row["batch_size"] for row in rows] == [1, 3]
+    for row in rows:
+        assert row["items"] > 0 and row["items"] % row["batch_size"] == 0
+        assert row["seconds"] >= 0.5
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_wrong_answers_are_not_timed(folder: Path, artefact: Artefact, tmp_path: Path):
+    model = tmp_path / "model"
+    shutil.copytree(artefact.folder, model, copy_function=os.symlink)
+    name, key = next((n, k) for n, k in artefact.expected.items() if k is not None)
+    (model / "expected.json").unlink()
+    wrong = artefact.expected | {name: str((int(key) + 1) % 1000)}
+    (model / "expected.json").write_text(json.dumps(wrong))
+    said = run(folder, model)
+    assert said.returncode == 1 and said.stdout == ""
+    assert said.stderr.count("\n") == 1 and name in said.stderr
+
+
+@pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_cuda_without_a_gpu_is_refused(folder: Path, artefact: Artefact):
+    said = run(folder, artefact.folder, DEVICE="cuda")
+    assert said.returncode == 1 and said.stdout == ""
+    assert "DEVICE=cuda" in said.stderr.splitlines()[-1]

@@ -1,0 +1,120 @@
+"""Start and stop."""
+
+import concurrent.futures
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import psutil
+import pytest
+
+PATH = "/predictions/resnet50"
+JPEG = {"content-type": "image/jpeg"}
+STACK = Path(__file__).resolve().parent.parent
+
+
+def queued(server: Any) -> int:
+    url = f"http://127.0.0.1:{server.port('management')}/models/resnet50"
+    return httpx.get(url).json()[0]["jobQueueStatus"]["pendingRequests"]
+
+
+@pytest.mark.parametrize("interface", ["rest", "grpc"])
+def test_sigterm_finishes_what_is_in_flight(
+    start_server: Any,
+    message: Callable[..., Any],
+    predict_over: Callable[[grpc.Channel], grpc.UnaryUnaryMultiCallable],
+    interface: str,
+):
+    """Every accepted request is answered; no process and no secret is left.
+
+    Breaks over REST without the drain: TorchServe resets its connections at once. (Over gRPC it
+    waits by itself, and REST requests then profit: hence one interface at a time.)
+    """
+    with start_server() as server, concurrent.futures.ThreadPoolExecutor(6) as callers:
+        family = psutil.Process(server.pid).children(recursive=True)
+        assert len(family) >= 2, "no Java and worker to be left behind: nothing would be tested"
+        channel = grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}")
+
+        def rest(number: int) -> str:
+            content, url = server.payload(number), server.url + PATH
+            return httpx.post(url, content=content, headers=JPEG, timeout=60).text
+
+        def over_grpc(number: int) -> str:
+            request = message({"data": server.payload(number)})
+            return predict_over(channel)(request, timeout=60).prediction.decode()
+
+        ask = rest if interface == "rest" else over_grpc
+        calls = [callers.submit(ask, number) for number in range(6)]
+        deadline = time.monotonic() + 10
+        while (waiting := queued(server)) < 2 and time.monotonic() < deadline:
+            time.sleep(0.005)
+        assert waiting >= 2, "the requests were over before the signal: nothing was tested"
+        os.kill(server.pid, signal.SIGTERM)
+        assert ["predictions" in call.result() for call in calls] == [True] * 6
+        channel.close()
+        assert server.running.process.wait(40) == 0
+        assert not [process for process in family if process.is_running()]
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", server.port("http")), 5)
+    assert not list(STACK.rglob("key_file.json"))
+    assert not (STACK / "logs").exists()
+
+
+def test_sigterm_while_a_worker_loads(server: Any, tmp_path: Path):
+    """A start that is called off ends cleanly too."""
+    state = tmp_path / "state"
+    state.mkdir()
+    ports = ("HTTP", "GRPC", "MANAGEMENT", "GRPC_MANAGEMENT", "METRICS")
+    environment = {**server.running.env, "STATE_DIR": str(state)}
+    for name in ports:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            environment[f"{name}_PORT"] = str(free.getsockname()[1])
+    process = subprocess.Popen(
+        server.running.process.args, cwd=STACK, env=environment, stdout=subprocess.DEVNULL
+    )
+    try:
+        deadline = time.monotonic() + 60
+        while not psutil.Process(process.pid).children() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        family = psutil.Process(process.pid).children(recursive=True)
+        assert family
+        time.sleep(1)
+        process.terminate()
+        assert process.wait(60) == 0
+        assert not [child for child in family if child.is_running()]
+    finally:
+        process.kill()
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"PREPARED_DIR": "/nowhere"}, ["/nowhere/resnet50.mar", "prepare.py"]),
+        ({"THREADS": "many"}, ["THREADS='many'", "whole number"]),
+        ({"DEVICE": "tpu"}, ["DEVICE='tpu'", "cpu or cuda"]),
+        ({"HTTP_PORT": "taken"}, ["HTTP_PORT"]),
+    ],
+)
+def test_refuses_to_start(server: Any, variables: dict[str, str], words: list[str]):
+    """One line that names the variable, no traceback, an exit code that is not 0."""
+    taken = str(server.port("http"))
+    changed = {name: taken if value == "taken" else value for name, value in variables.items()}
+    result = subprocess.run(
+        server.running.process.args,
+        cwd=STACK,
+        env={**server.running.env, **changed},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode != 0
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr.splitlines()[-1]

@@ -1,0 +1,122 @@
+"""Each stack's README, followed as a newcomer would: copy the folder, run its commands as written.
+
+Every `sh` and `python` block is run, in order, in a copy of the stack folder beside a copy of the
+payloads. Lines that need a container engine are left out; nothing else is.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+from rich.console import Console
+
+from bench import config
+from bench.artefact import ensure_artefact
+from bench.environments import find_python
+from bench.errors import StackSkipped
+from bench.install import check_requirements
+from bench.progress import Reporter
+from bench.tools import uv
+
+BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
+NEEDS_AN_ENGINE = ("docker ", "podman ")
+ARTEFACT = "path/to/artefact"
+
+
+def steps(readme: str) -> list[tuple[str, str]]:
+    """(language, command) of all blocks; `sh` blocks split into their lines."""
+    found: list[tuple[str, str]] = []
+    for language, block in BLOCK.findall(readme):
+        if language == "python":
+            found.append((language, block))
+            continue
+        joined = block.replace("\\\n", " ")
+        found += [
+            ("sh", line)
+            for line in joined.splitlines()
+            if line.strip() and not line.startswith((*NEEDS_AN_ENGINE, "#"))
+        ]
+    return found
+
+
+def is_ready(stack: config.Stack, process: subprocess.Popen[bytes]) -> bool:
+    """Whether the readiness URL answers on one of the ports that the server listens on."""
+    import httpx
+
+    tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
+    ports = {c.laddr.port for p in tree for c in p.net_connections() if c.status == "LISTEN"}
+    for port in ports:
+        names = {f"{name}_port": port for name in stack.ports}
+        url = stack.ready_url.format(host="127.0.0.1", model="resnet50", **names)
+        try:
+            answer = httpx.get(url, timeout=2)
+        except httpx.HTTPError:
+            continue
+        if answer.status_code == 200 and (stack.ready_contains or "") in answer.text:
+            return True
+    return False
+
+
+@pytest.mark.parametrize(
+    "folder", config.find_stacks(config.all_groups(), None), ids=lambda folder: folder.name
+)
+def test_the_readme_works_as_written(folder: Path, tmp_path: Path) -> None:
+    """A command that fails for whoever copies the folder makes the folder no template."""
+    stack = config.load_stack(folder)
+    if stack.container_only:
+        pytest.skip("a container: it needs an engine and its image")
+    try:
+        check_requirements(stack.requires, find_python(stack.python))
+    except StackSkipped as skipped:
+        pytest.skip(f"{folder.name} can't run here: {skipped}; {skipped.fix or ''}")
+    group = config.load_group(folder.parent)
+    artefact = ensure_artefact(group, group.models[0], "auto", Reporter(Console(quiet=True)))
+    home = tmp_path / folder.name
+    shutil.copytree(folder, home, ignore=shutil.ignore_patterns("tests", "__pycache__"))
+    shutil.copytree(folder.parent / "payloads", tmp_path / "payloads")
+    environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    environ["PATH"] = f"{Path(uv()).parent}{os.pathsep}{environ['PATH']}"
+    found = steps((folder / "README.md").read_text())
+    script = next(word for word in stack.command if word.endswith(".py"))
+    starts = [line for language, line in found if language == "sh" and script in line]
+    assert len(starts) == 1, f"the README should start the server once: {starts}"
+    asked = 0
+    server: subprocess.Popen[bytes] | None = None
+    try:
+        for language, text in found:
+            text = text.replace(ARTEFACT, str(artefact.folder))
+            if text.replace(str(artefact.folder), ARTEFACT) == starts[0]:
+                server = subprocess.Popen(["bash", "-c", f"exec env {text}"], cwd=home, env=environ)
+                deadline = time.monotonic() + stack.ready_timeout_s
+                while not is_ready(stack, server):
+                    assert server.poll() is None, f"{text}: ended with {server.returncode}"
+                    assert time.monotonic() < deadline, f"{text}: never ready"
+                    time.sleep(0.2)
+                continue
+            command = (
+                ["bash", "-o", "pipefail", "-c", text]
+                if language == "sh"
+                else [sys.executable, "-c", text]
+            )
+            done = subprocess.run(
+                command, cwd=home, env=environ, capture_output=True, text=True, check=False
+            )
+            assert done.returncode == 0, f"{text}\n{done.stdout}{done.stderr}"
+            if server is not None:
+                asked += 1
+                assert done.stdout.strip(), f"{text}: no answer"
+        assert server is not None and asked >= 2, "the README does not show how to call the server"
+        server.terminate()
+        assert server.wait(stack.stop_timeout_s) == 0
+    finally:
+        if server is not None and server.poll() is None:
+            for process in psutil.Process(server.pid).children(recursive=True):
+                process.kill()
+            server.kill()
+            server.wait()
