@@ -1,0 +1,116 @@
+# The whole study from one place. `make help` lists what there is.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory
+
+# Every variable of the design reaches the runner through the environment.
+export GROUP STACK INTERFACE MODEL PROFILE DEVICE RUNTIME WEIGHTS SERVER_CPUS CLIENT_CPUS RUN DURATION RESULTS Q
+
+PYTHON ?= python3
+BUILD := .build
+UV := $(BUILD)/tools/venv/bin/uv
+STUDY := $(BUILD)/envs/study
+export PYTHONPATH := $(CURDIR)/shared/bench:$(CURDIR)/shared/metrics:$(CURDIR)/shared/client:$(CURDIR)/reports
+PROFILE ?= smoke
+export UV_PYTHON_DOWNLOADS := never
+STUDY_PYTHON := $(STUDY)/bin/python -P
+
+.PHONY: help
+help: ## list the targets and the variables
+	@echo "make TARGET [VARIABLE=value …]"; echo
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
+	  printf '  %-12s %s\n' "$$target" "$$text"; done
+	@echo; echo "Variables:"
+	@$(PYTHON) -P -c 'import ast, pathlib; tree = ast.parse(pathlib.Path("shared/bench/bench/settings.py").read_text()); \
+	table = next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "VARIABLES"); \
+	[print(f"  {name:<12} {text}") for name, text in table.items()]'
+
+.PHONY: tools
+tools: $(STUDY)/ready ## set up uv and the runner's own environment (the other targets do it themselves)
+
+$(BUILD)/tools/venv/ready: shared/bench/requirements.uv.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "needs Python 3.11 or newer, $$($(PYTHON) --version) found: set PYTHON=/path/to/python3.11" >&2; exit 2; }
+	@echo "setting up uv"
+	@rm -rf $(BUILD)/tools/venv && $(PYTHON) -m venv $(BUILD)/tools/venv
+	@$(BUILD)/tools/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
+	@touch $@
+
+$(STUDY)/ready: shared/bench/requirements.lock $(BUILD)/tools/venv/ready
+	@echo "setting up the runner"
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(STUDY)
+	@$(UV) pip sync --quiet --require-hashes --python $(STUDY) $<
+	@touch $@
+
+.PHONY: bench
+bench: tools ## measure: PROFILE=smoke unless told otherwise; RUN=<id> continues an interrupted run
+	@$(STUDY_PYTHON) -m bench bench
+
+.PHONY: calibrate
+calibrate: tools ## how wrong the generator's figures can be here, against a server that keeps its own record
+	@$(STUDY_PYTHON) -m bench calibrate
+
+.PHONY: recompute
+recompute: tools ## derive a run's figures again from its raw records and compare: RUN=<id>
+	@$(STUDY_PYTHON) -m bench recompute
+
+.PHONY: doctor
+doctor: tools ## what this machine can and can't run, and why
+	@$(STUDY_PYTHON) -m bench doctor
+
+.PHONY: query
+query: tools ## ask the results: Q="select …" FORMAT=table|csv|json
+	@$(STUDY_PYTHON) -m reports.query --results "$(or $(RESULTS),results)" --format "$(or $(FORMAT),table)" "$$Q"
+
+.PHONY: sql
+sql: tools ## a SQL prompt with the views loaded
+	@$(STUDY_PYTHON) -m reports.sql --results "$(or $(RESULTS),results)"
+
+.PHONY: columns
+columns: tools ## every column of every view, with its unit and meaning
+	@$(STUDY_PYTHON) -m reports.columns
+
+.PHONY: validate
+validate: tools ## check every results file against its schema
+	@$(STUDY_PYTHON) -m reports.validate --results "$(or $(RESULTS),results)"
+
+.PHONY: serve
+serve: tools ## start one stack by hand: GROUP=1 STACK=triton; Ctrl-C stops it
+	@$(STUDY_PYTHON) -m bench serve
+
+.PHONY: test
+test: tools ## all tests, the end-to-end smoke run included
+	@$(STUDY_PYTHON) -m bench k6
+	@cd shared/k6 && PATH="$(CURDIR)/$(BUILD)/tools/go/bin:$$PATH" GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 go test ./...
+	@$(STUDY_PYTHON) -m pytest -m "not slow"
+
+.PHONY: test-all
+test-all: tools ## also what takes long
+	@$(STUDY_PYTHON) -m bench k6
+	@cd shared/k6 && PATH="$(CURDIR)/$(BUILD)/tools/go/bin:$$PATH" GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 go test ./...
+	@$(STUDY_PYTHON) -m pytest
+
+LINT := $(BUILD)/envs/lint
+$(LINT)/ready: shared/bench/requirements.lint.lock $(STUDY)/ready
+	@$(UV) venv --quiet --clear $(LINT)
+	@$(UV) pip sync --quiet --require-hashes --python $(LINT) $<
+	@touch $@
+
+.PHONY: lint
+lint: $(LINT)/ready ## ruff, pyright, gofmt, vet, sqlfluff
+	@$(LINT)/bin/ruff check . && $(LINT)/bin/ruff format --check .
+	@$(LINT)/bin/pyright
+	@cd shared/metrics/sql && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
+	@cd results/views && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
+	@cd shared/k6 && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet ./...
+
+.PHONY: format
+format: $(LINT)/ready ## format the Python and Go code
+	@$(LINT)/bin/ruff check --fix . ; $(LINT)/bin/ruff format .
+	@cd shared/k6 && gofmt -w .
+
+.PHONY: clean
+clean: ## free what was built: tools, environments, artefacts (results stay)
+	@rm -rf $(BUILD) && echo "removed $(BUILD)/"

@@ -1,0 +1,74 @@
+"""Asks the results one question: `python -m reports.query "select … from trials"`.
+
+Exit codes: 0 answered, 1 there are no results, 2 the SQL or the call is wrong.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import pyarrow.parquet as parquet  # pyright: ignore[reportMissingTypeStubs]
+
+from reports.ask import QuestionError, ask, ask_arrow
+from reports.load import HOW_TO_GET_SOME, Loaded, open_results, results_folder
+from reports.show import print_csv, print_json, print_table
+
+ROWS_SHOWN = 500
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Parse, answer, print. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="reports.query", description=__doc__)
+    parser.add_argument("sql", help="one or more queries over runs, trials, stacks, …")
+    parser.add_argument("--results", help="results folder (default: RESULTS, else results/)")
+    parser.add_argument("--format", default="table", choices=["table", "csv", "json", "parquet"])
+    parser.add_argument("--out", help="file to write instead of standard output (parquet)")
+    given = parser.parse_args(arguments)
+    folder = results_folder(given.results)
+    with open_results(folder, raw="request" in given.sql.lower()) as loaded:
+        warn(loaded, folder)
+        if not loaded.runs:
+            return 1
+        try:
+            answer(loaded, given.sql, given.format, given.out)
+        except QuestionError as error:
+            print(f"query: {error}", file=sys.stderr)
+            return 2
+        except BrokenPipeError:
+            # The reader (head, less) has seen enough.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    return 0
+
+
+def warn(loaded: Loaded, folder: Path) -> None:
+    """Say what was left out, and how to get results where there are none."""
+    for warning in loaded.warnings:
+        printable = "".join(one if one.isprintable() else " " for one in warning)
+        print(f"warning: {printable}", file=sys.stderr)
+    if not loaded.runs:
+        print(f"there are no results in {folder}; get some: {HOW_TO_GET_SOME}", file=sys.stderr)
+
+
+def answer(loaded: Loaded, sql: str, form: str, out: str | None) -> None:
+    """Print or write what `sql` gives. Raises QuestionError."""
+    if form == "parquet":
+        write_parquet(loaded, sql, out)
+        return
+    for found in ask(loaded.db, sql, ROWS_SHOWN if form == "table" else None):
+        {"table": print_table, "csv": print_csv, "json": print_json}[form](found, sys.stdout)
+    sys.stdout.flush()
+
+
+def write_parquet(loaded: Loaded, sql: str, out: str | None) -> None:
+    """Parquet to a file, or to standard output if that isn't a terminal. Raises QuestionError."""
+    if not out and sys.stdout.isatty():
+        raise QuestionError("parquet is no text: give --out FILE or redirect the output")
+    parquet.write_table(  # pyright: ignore[reportUnknownMemberType]
+        ask_arrow(loaded.db, sql), out or sys.stdout.buffer, compression="zstd"
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())

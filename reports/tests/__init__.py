@@ -1,0 +1,1 @@
+"""A package, so that pytest doesn't take the folder `reports/` for the module `reports`."""
