@@ -52,7 +52,7 @@ func (r *grpcRequest) send(ctx context.Context, c *connections, x *exchange) {
 	if err == nil {
 		return
 	}
-	if ctx.Err() != nil || !seen.answered.Load() {
+	if ctx.Err() != nil || expired(ctx) || !seen.answered.Load() {
 		x.fail(ctx, err, c.timeout) // a code that this client made up is no answer
 		return
 	}
