@@ -1,0 +1,24 @@
+package timing
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+)
+
+// late is a context whose deadline has passed while its timer has not fired yet.
+type late struct{ context.Context }
+
+func (late) Deadline() (time.Time, bool) { return time.Now().Add(-time.Millisecond), true }
+func (late) Err() error                  { return nil }
+
+// A request past its deadline timed out, whoever noticed first. Judged by the context alone, a server that keeps the same
+// deadline and resets the stream a moment before the client's timer fires would be charged with an error of its own.
+func TestAResetAtTheDeadlineIsATimeout(t *testing.T) {
+	x := &exchange{}
+	x.fail(late{context.Background()}, errors.New("stream terminated by RST_STREAM"), 0.2)
+	if x.fault != "timeout after 0.2 s" || x.status != neverAnswered {
+		t.Errorf("status %d, fault %q", x.status, x.fault)
+	}
+}
