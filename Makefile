@@ -5,15 +5,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 MAKEFLAGS += --no-print-directory
 
-# Every variable of the design reaches the runner through the environment.
-export GROUP STACK INTERFACE MODEL PROFILE DEVICE RUNTIME WEIGHTS SERVER_CPUS CLIENT_CPUS RUN DURATION RESULTS Q
+# The design's variables reach the runner through the environment: make passes on what it was given.
 
 PYTHON ?= python3
 BUILD := .build
 UV := $(BUILD)/tools/venv/bin/uv
 STUDY := $(BUILD)/envs/study
 export PYTHONPATH := $(CURDIR)/shared/bench:$(CURDIR)/shared/metrics:$(CURDIR)/shared/client:$(CURDIR)/reports
-PROFILE ?= smoke
 export UV_PYTHON_DOWNLOADS := never
 STUDY_PYTHON := $(STUDY)/bin/python -P
 
@@ -62,7 +60,7 @@ doctor: tools ## what this machine can and can't run, and why
 
 .PHONY: query
 query: tools ## ask the results: Q="select …" FORMAT=table|csv|json
-	@$(STUDY_PYTHON) -m reports.query --results "$(or $(RESULTS),results)" --format "$(or $(FORMAT),table)" "$$Q"
+	@$(STUDY_PYTHON) -m reports.query --results "$(or $(RESULTS),results)" --format "$(or $(FORMAT),table)" "$${Q-}"
 
 .PHONY: sql
 sql: tools ## a SQL prompt with the views loaded

@@ -22,6 +22,7 @@ from bench.environments import find_python
 from bench.errors import StackSkipped
 from bench.install import check_requirements
 from bench.progress import Reporter
+from bench.settings import VARIABLES
 from bench.tools import uv
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
@@ -80,7 +81,8 @@ def test_the_readme_works_as_written(folder: Path, tmp_path: Path) -> None:
     home = tmp_path / folder.name
     shutil.copytree(folder, home, ignore=shutil.ignore_patterns("tests", "__pycache__"))
     shutil.copytree(folder.parent / "payloads", tmp_path / "payloads")
-    environ = {k: v for k, v in os.environ.items() if not k.startswith("PYTHON")}
+    ours = {*VARIABLES, "Q", "FORMAT"}
+    environ = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith("PYTHON")}
     environ["PATH"] = f"{Path(uv()).parent}{os.pathsep}{environ['PATH']}"
     found = steps((folder / "README.md").read_text())
     script = next(word for word in stack.command if word.endswith(".py"))

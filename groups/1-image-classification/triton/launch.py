@@ -102,7 +102,7 @@ def model_repository(read: Settings) -> Path:
     )
     names = {
         "threads": read.threads,
-        "decoders": max(2, int(read.threads)),
+        "decoders": str(4 * int(read.threads)),
         "batch": read.batch,
         "queue": read.queue,
         "device": read.device,

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import httpx
+import pytest
 
 PATH = "/v2/models/classify/infer"
 
@@ -46,6 +47,8 @@ async def scenario(server: Any, request: Any) -> tuple[float, list[tuple[int, st
         return before, flooded, await alone(client, url, request, 12)
 
 
+# Another process can spoil one flood; a wrong server spoils all.
+@pytest.mark.flaky(reruns=2)
 def test_overload_is_refused_at_once_and_leaves_no_trace(server: Any, body: Any):
     before, flooded, after = asyncio.run(scenario(server, body([server.payload(1)])))
     served = [seconds for status, _, seconds in flooded if status == 200]
@@ -56,7 +59,7 @@ def test_overload_is_refused_at_once_and_leaves_no_trace(server: Any, body: Any)
     assert all("Exceeds maximum queue size" in text for text, _ in refused)
     # The queue is bounded, and a refusal doesn't wait in it.
     quick = statistics.quantiles([seconds for _, seconds in refused], n=20)[-1]
-    assert quick < statistics.median(served) / 2
+    assert quick < statistics.median(served) / 5
     assert after < 3 * before
     assert server.alive()
 

@@ -1,5 +1,6 @@
 """Step 1: encoded pictures to normalised pixels. Triton runs this file in processes of its own."""
 
+import os
 from io import BytesIO
 
 import numpy as np
@@ -11,7 +12,11 @@ from decode import CROP, BadImageError, decode
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        """Decode one picture, so that Pillow's readers are loaded before the first request."""
+        """Decode one picture, so that Pillow's readers are loaded before the first request.
+
+        A model that runs comes before pictures that would only wait for it.
+        """
+        os.nice(19)
         picture = BytesIO()
         Image.new("RGB", (300, 300)).save(picture, "JPEG")
         decode(picture.getvalue(), np.empty((3, CROP, CROP), np.float32))
