@@ -4,6 +4,7 @@ Every `sh` and `python` block is run, in order, in a copy of the stack folder be
 payloads. Lines that need a container engine are left out; nothing else is.
 """
 
+import contextlib
 import os
 import re
 import shutil
@@ -51,7 +52,10 @@ def is_ready(stack: config.Stack, process: subprocess.Popen[bytes]) -> bool:
     import httpx
 
     tree = [psutil.Process(process.pid), *psutil.Process(process.pid).children(recursive=True)]
-    ports = {c.laddr.port for p in tree for c in p.net_connections() if c.status == "LISTEN"}
+    ports: set[int] = set()
+    for one in tree:
+        with contextlib.suppress(psutil.NoSuchProcess):  # it ended since it was listed
+            ports |= {c.laddr.port for c in one.net_connections() if c.status == "LISTEN"}
     for port in ports:
         names = {f"{name}_port": port for name in stack.ports}
         url = stack.ready_url.format(host="127.0.0.1", model="resnet50", **names)

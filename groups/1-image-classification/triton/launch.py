@@ -102,7 +102,7 @@ def model_repository(read: Settings) -> Path:
     )
     names = {
         "threads": read.threads,
-        "decoders": str(4 * int(read.threads)),
+        "decoders": str(max(4, int(read.threads))),
         "batch": read.batch,
         "queue": read.queue,
         "device": read.device,
@@ -155,7 +155,7 @@ def main() -> None:
         f"--metrics-port={read.metrics_port}",
         "--allow-gpu-metrics=" + ("true" if read.device == "cuda" else "false"),
         "--pinned-memory-pool-byte-size=" + ("268435456" if read.device == "cuda" else "0"),
-        "--exit-timeout-secs=30",
+        "--exit-timeout-secs=60",
         # Shared memory of this server alone, so that two on one machine can't meet.
         f"--backend-config=python,shm-region-prefix-name=triton-{os.getpid()}-",
         *extra,

@@ -34,7 +34,7 @@ def test_sigterm_answers_what_is_in_flight_and_leaves_nothing(start_server: Any,
         assert time.monotonic() - signalled > 0.05, "nothing was in flight: the test shows nothing"
         for call in calls:
             call.close()
-        assert server.running.process.wait(40) == 0
+        assert server.running.process.wait(70) == 0
         assert shared_memory(server.pid) == []
 
 
