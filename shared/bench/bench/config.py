@@ -7,6 +7,7 @@ error that names the file, the key and the nearest valid one.
 import difflib
 import json
 import tomllib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -19,10 +20,18 @@ from bench.paths import GROUPS, ROOT
 
 SCHEMAS = Path(__file__).parent / "schemas"
 
+# Kinds of load whose rates are shares of the engine ceiling, and those that find their own.
+SCHEDULED = ("open", "search", "burst")
+SEARCHES = ("search", "search_users")
+
 
 @dataclass(frozen=True)
 class Load:
-    """One load shape. `share` is of the engine ceiling; `users` are callers that wait."""
+    """One load shape. Shares are of the engine ceiling; `users` are callers that wait.
+
+    `low` and `high` are the shares that a search keeps to. A burst offers `share`, then
+    `burst_share` for `burst_s`, then `share` again for `after_s`.
+    """
 
     name: str
     kind: str
@@ -31,6 +40,11 @@ class Load:
     share: float | None = None
     max_users: int = 64
     client_batch: int = 1
+    low: float = 0.05
+    high: float = 1.2
+    burst_share: float = 0.0
+    burst_s: float = 0.0
+    after_s: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -169,6 +183,9 @@ def explain(error: jsonschema.ValidationError, file: Path) -> str:
         unknown = sorted(set(cast(dict[str, Any], error.instance)) - set(known))
         hints = "; ".join(f"unknown key {key!r}, {did_you_mean(key, known)}" for key in unknown)
         return f"{where(file)}: {at}: {hints}"
+    if error.validator == "enum" and isinstance(error.instance, str):
+        hint = did_you_mean(error.instance, cast(list[str], error.validator_value))
+        return f"{where(file)}: {at}: {error.instance!r}, {hint}"
     return f"{where(file)}: {at}: {error.message}"
 
 
@@ -215,6 +232,19 @@ def load_profile(name: str, table: dict[str, Any], loads: dict[str, Load], file:
     )
 
 
+def check_searches(loads: Mapping[str, Load], slos: Mapping[str, Slo], file: Path) -> None:
+    """Raise UserError for a search that has nothing to search by or nowhere to search."""
+    for load in loads.values():
+        if load.kind not in SEARCHES:
+            continue
+        at = f"{where(file)}: loads.{load.name}"
+        if load.low >= load.high:
+            raise UserError(f"{at}.low: {load.low:g} is not below high, {load.high:g}")
+        for device, slo in slos.items():
+            if slo.latency_ms is slo.ttft_ms is slo.tpot_ms is None:
+                raise UserError(f"{at}: a search needs a limit, add latency_ms to [slo.{device}]")
+
+
 def load_group(folder: Path) -> Group:
     """Read a group folder's group.toml. Raises UserError."""
     file = folder / "group.toml"
@@ -232,6 +262,7 @@ def load_group(folder: Path) -> Group:
         )
         for device, table in data["slo"].items()
     }
+    check_searches(loads, slos, file)
     return Group(
         id=folder.name,
         folder=folder,

@@ -31,14 +31,20 @@ class Generated:
 
 
 def load_plan(load: Load, rate_per_s: float | None, seconds: float) -> dict[str, Any]:
-    """The plan's `load` table."""
+    """The plan's `load` table: `seconds` at one rate, and a burst and what follows it after."""
     if load.kind == "closed":
         return {"kind": "closed", "users": load.users}
+    stages = [{"rate_per_s": rate_per_s, "seconds": seconds}]
+    if load.kind == "burst" and load.share and rate_per_s:
+        stages += [
+            {"rate_per_s": rate_per_s * load.burst_share / load.share, "seconds": load.burst_s},
+            {"rate_per_s": rate_per_s, "seconds": load.after_s},
+        ]
     return {
         "kind": "open",
         "arrivals": load.arrivals,
         "max_users": load.max_users,
-        "stages": [{"rate_per_s": rate_per_s, "seconds": seconds}],
+        "stages": stages,
     }
 
 

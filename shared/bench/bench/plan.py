@@ -6,11 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from bench.config import Group, Load, Profile, Stack
+from bench.config import SCHEDULED, SEARCHES, Group, Load, Profile, Slo, Stack
+from bench.search import TOLERANCE, requests_to_show
 
 # Rough seconds a start costs beside its trials: ready, parity, audit, stop.
 START_S = 20.0
 TRIAL_OVERHEAD_S = 2.5
+# What a search usually takes: two probes to bracket, five to bisect, one of them repeated.
+PROBES = 8
 
 
 @dataclass(frozen=True)
@@ -103,26 +106,52 @@ def make_starts(
     return starts
 
 
-def window_s(profile: Profile, rate_per_s: float | None) -> float:
-    """How long a trial is measured, in seconds: the same for all stacks at one load."""
+def steady_s(profile: Profile, rate_per_s: float | None) -> float:
+    """How long one rate is measured, in seconds: the same for all stacks at one load."""
     if not rate_per_s:
         return profile.window_s
     return max(profile.window_s, math.ceil(profile.min_requests / rate_per_s))
 
 
-def trial_s(profile: Profile, rate_per_s: float | None) -> float:
-    """What one trial costs, in seconds."""
-    return profile.warmup_s + window_s(profile, rate_per_s) + TRIAL_OVERHEAD_S
+def probe_s(slo: Slo, rate_per_s: float | None) -> float:
+    """How long a probe of a search is measured, in seconds. Two things make it long enough.
+
+    Beyond capacity by a share x, an open load's queue makes answers later by x seconds each
+    second: 5% are beyond the limit within limit / (0.95 x). So an overload of 5%, a search's
+    tolerance, shows in 21 times the limit. Second, the requests must be enough to show the SLO's
+    share (`requests_to_show`), a tenth more as not every arrival process keeps to its mean. Users
+    that wait reach their steady state within a few answers; they get the same seconds.
+    """
+    limits = [limit / 1000 for limit in (slo.latency_ms, slo.ttft_ms) if limit is not None]
+    queue_s = min(limits, default=0.0) / (slo.share * TOLERANCE)
+    sample_s = 1.1 * requests_to_show(slo.share) / rate_per_s if rate_per_s else 0.0
+    return max(1.0, queue_s, sample_s)
+
+
+def trial_s(profile: Profile, slo: Slo, load: Load, rate_per_s: float | None) -> float:
+    """What one trial costs, in seconds; a search is taken to find half of its highest rate."""
+    if load.kind in SEARCHES:
+        rate = rate_per_s / 2 if rate_per_s else None
+        once = profile.warmup_s + TRIAL_OVERHEAD_S
+        return PROBES * (once + probe_s(slo, rate)) + once + steady_s(profile, rate)
+    window_s = steady_s(profile, rate_per_s) + load.burst_s + load.after_s
+    return profile.warmup_s + window_s + TRIAL_OVERHEAD_S
 
 
 def estimate_s(
-    starts: Sequence[Start], profile: Profile, rates: Mapping[str, float | None]
+    starts: Sequence[Start],
+    group: Group,
+    profile: Profile,
+    device: str,
+    rates: Mapping[str, float | None],
 ) -> float:
     """Seconds of measuring ahead, engines left out; `rates` by load, as far as they are known."""
-    return sum(
-        START_S + sum(trial_s(profile, rates.get(trial.load)) for trial in start.trials)
-        for start in starts
-    )
+
+    def cost_s(trial: Trial) -> float:
+        load = group.loads[trial.load]
+        return trial_s(profile, group.slos[device], load, rates.get(load.name))
+
+    return sum(START_S + sum(map(cost_s, start.trials)) for start in starts)
 
 
 def as_table(starts: Sequence[Start]) -> list[dict[str, Any]]:
@@ -131,8 +160,12 @@ def as_table(starts: Sequence[Start]) -> list[dict[str, Any]]:
 
 
 def offered_rate(load: Load, ceiling_per_s: float) -> float | None:
-    """Requests per second of an open load: its share of the ceiling, rounded to what people say."""
-    if load.share is None:
+    """Requests per second of an open load: its share of the ceiling, rounded to what people say.
+
+    A burst's is the one before it, a search's the highest it may try; None where users wait.
+    """
+    if load.kind not in SCHEDULED:
         return None
-    rate = load.share * ceiling_per_s / load.client_batch
+    share = load.high if load.share is None else load.share
+    rate = share * ceiling_per_s / load.client_batch
     return round(rate) if rate >= 20 else max(0.1, round(rate, 1))

@@ -1,12 +1,14 @@
 """Trial and stack rows as the results schema has them: every column, null if unknown."""
 
 import json
+from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import jsonschema
 
 from bench.artefact import Artefact
+from bench.config import SEARCHES, Load
 from bench.install import Installed
 from bench.paths import ROOT
 from bench.plan import Trial
@@ -34,6 +36,15 @@ def complete(kind: str, row: dict[str, Any]) -> dict[str, Any]:
     full |= {name: value for name, value in row.items() if name not in columns}
     jsonschema.validate(json.loads(json.dumps(full, default=str)), result_schema(kind))
     return full
+
+
+def at_load(
+    load: Load, rate_per_s: float | None, measured: Mapping[str, Any]
+) -> dict[str, float | None]:
+    """The users and the rate of a trial: as planned, or as a search found them."""
+    if load.kind in SEARCHES:
+        return {name: measured.get(name) for name in ("users", "rate_per_s")}
+    return {"users": load.users, "rate_per_s": rate_per_s}
 
 
 def trial_record(
@@ -69,8 +80,8 @@ def trial_record(
         "block": trial.block,
         "load": trial.load,
         "load_kind": load.kind,
-        "users": load.users,
-        "rate_per_s": rate_per_s,
+        **at_load(load, rate_per_s, measured),
+        "search_path": figures.get("search_path"),
         "client_batch": load.client_batch,
         "seed": trial.seed,
         "unit": part.group.unit,

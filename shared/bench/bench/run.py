@@ -91,11 +91,13 @@ def fix_rates(
             return {}
         highest = max(ceiling.throughput_per_s for ceiling in ceilings.values())
         loads = part.group.loads.values()
-        known[model] = {load.name: offered_rate(load, highest) for load in loads if load.share}
+        known[model] = {
+            load.name: rate for load in loads if (rate := offered_rate(load, highest)) is not None
+        }
         recorder.save_facts()
         mine = [start for start in part.starts if start.model == model]
-        with_rates = estimate_s(mine, part.profile, known[model])
-        report.extend(with_rates - estimate_s(mine, part.profile, {}))
+        asked = (mine, part.group, part.profile, recorder.run.device)
+        report.extend(estimate_s(*asked, known[model]) - estimate_s(*asked, {}))
     return known[model]
 
 
@@ -123,7 +125,8 @@ def measure_start(
         )
         write_json(recorder.trial_file(trial), row)
         report.note(table.trial_line(row))
-        report.spent(trial_s(profile, rates.get(trial.load)))
+        load = group.loads[trial.load]
+        report.spent(trial_s(profile, group.slos[run.device], load, rates.get(trial.load)))
 
     def save_start(interface: str, row: dict[str, Any]) -> None:
         recorder.save_stack(
@@ -246,7 +249,7 @@ def bench(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
     if earlier:
         refuse_other_artefacts(earlier, parts)
     os.sched_setaffinity(0, cpus.client)
-    seconds = sum(estimate_s(part.starts, part.profile, {}) for part in parts)
+    seconds = sum(estimate_s(p.starts, p.group, p.profile, device, {}) for p in parts)
     trials = sum(len(start.trials) for part in parts for start in part.starts)
     report.note(
         f"run {run.id}: {trials} trials on {device}, server on CPU {format_cpus(cpus.server)}, "

@@ -9,11 +9,13 @@ from typing import Any
 
 from bench import server
 from bench.artefact import Artefact
+from bench.config import SCHEDULED, SEARCHES
 from bench.errors import StackFailed
 from bench.generator import make_plan, read_answers, run_k6
 from bench.install import Installed
 from bench.parity import Parity, check
 from bench.plan import Start, Trial
+from bench.probing import search
 from bench.processes import tree_pss_bytes
 from bench.progress import Reporter
 from bench.server import Running
@@ -151,18 +153,19 @@ def run_start(
                 facts[name]["parity_fault"] = f"answers differ from the reference: {few}"
                 report.note(f"{place}: {name}: {facts[name]['parity_fault']}")
         for trial in todo:
-            open_load = bench.group.loads[trial.load].kind == "open"
+            load = bench.group.loads[trial.load]
             if why := facts[trial.interface].get("parity_fault"):
                 save(trial, {}, conclude({"PARITY_DRIFT"}), why)
-            elif open_load and rates[trial.load] is None:
+            elif load.kind in SCHEDULED and rates[trial.load] is None:
                 why = "no bare engine could be timed, so there is no ceiling to take a share of"
                 save(trial, {}, conclude({"NOT_MEASURED"}), why)
             else:
                 report.step(f"{place}: {trial.interface}: {trial.load}")
-                figures, verdict = measure(
-                    bench, running, artefact, trial, rates[trial.load], engine_per_s, idle_mb
+                ask = search if load.kind in SEARCHES else measure
+                figures, verdict = ask(
+                    bench, running, artefact, trial, load, rates[load.name], engine_per_s, idle_mb
                 )
-                save(trial, figures, verdict, None)
+                save(trial, figures, verdict, figures.pop("detail", None))
             left.remove(trial)
     except StackFailed as failure:
         fault = str(failure)

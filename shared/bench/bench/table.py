@@ -38,9 +38,22 @@ def plan_line(group: str, profile: Profile, starts: Sequence[Start]) -> str:
     )
 
 
+def load_cell(row: Row) -> str:
+    """The load's name, with what a search found or how long a burst was felt."""
+    if row["verdict"] == "INVALID":
+        return row["load"]
+    if row["load_kind"] == "search":
+        return f"{row['load']}: {row['rate_per_s']:g}/s"
+    if row["load_kind"] == "search_users":
+        return f"{row['load']}: {row['users']} users"
+    if row["load_kind"] == "burst":
+        return f"{row['load']}: {number(row['recovery_s'])} s"
+    return row["load"]
+
+
 def trial_line(row: dict[str, Any]) -> str:
     """One finished trial in a line."""
-    place = f"{row['stack']} {row['interface']} {row['load']} (block {row['block']})"
+    place = f"{row['stack']} {row['interface']} {load_cell(row)} (block {row['block']})"
     why = f" {', '.join(row['reasons'])}" if row["reasons"] else ""
     if row["throughput_per_s"] is None:
         return f"{place}: {row['verdict']}{why}{': ' + row['detail'] if row['detail'] else ''}"
@@ -56,7 +69,7 @@ def shown_columns(rows: Sequence[Row], width: int) -> list[Column]:
     columns: list[Column] = [
         ("stack", "left", lambda row: row["stack"]),
         ("interface", "left", lambda row: row["interface"]),
-        ("load", "left", lambda row: row["load"]),
+        ("load", "left", load_cell),
     ]
     if any(row["block"] > 1 for row in rows):
         columns.append(("block", "right", lambda row: str(row["block"])))

@@ -14,7 +14,7 @@ from bench.cpus import CpuSplit
 from bench.errors import StackFailed
 from bench.generator import Generated, load_plan, make_plan, run_k6
 from bench.machine import HostTimes, host_times, throttle_count
-from bench.plan import Trial, window_s
+from bench.plan import Trial, steady_s
 from bench.processes import reset_peak, tree_peak_excess_bytes, tree_pss_bytes
 from bench.sampler import Sampler
 from bench.server import Running
@@ -99,6 +99,14 @@ def slo_context(bench: Bench, client_batch: int) -> dict[str, float | None]:
     }
 
 
+def burst_context(generated: Generated, load: Load, before_s: float) -> dict[str, int | None]:
+    """When the burst began and ended, for the metrics; both null without one."""
+    if load.kind != "burst":
+        return {"burst_start_ns": None, "burst_end_ns": None}
+    start = generated.window_start_ns + round(before_s * 1e9)
+    return {"burst_start_ns": start, "burst_end_ns": start + round(load.burst_s * 1e9)}
+
+
 def generate(
     bench: Bench,
     running: Running,
@@ -106,10 +114,14 @@ def generate(
     trial: Trial,
     load: Load,
     rate: float | None,
+    seconds: float,
+    seed: int,
     folder: Path,
 ) -> tuple[Generated, Watch]:
-    """Run k6 with the samplers on. Raises StackFailed if the server or k6 ends on the way."""
-    seconds = window_s(bench.profile, rate)
+    """Run k6 with the samplers on; `seconds` of the window are before a burst, if there is one.
+
+    Raises StackFailed if the server or k6 ends on the way.
+    """
     plan = make_plan(
         mode="load",
         group=bench.group,
@@ -119,9 +131,9 @@ def generate(
         interface=trial.interface,
         load=load_plan(load, rate, bench.profile.warmup_s + seconds),
         client_batch=load.client_batch,
-        seed=trial.seed,
+        seed=seed,
         warmup_s=bench.profile.warmup_s,
-        window_s=seconds,
+        window_s=seconds + load.burst_s + load.after_s,
         timeout_s=bench.profile.timeout_s,
         folder=folder,
     )
@@ -151,17 +163,20 @@ def measure(
     running: Running,
     artefact: Artefact,
     trial: Trial,
+    load: Load,
     rate: float | None,
     engine_per_s: float | None,
     memory_idle_mb: float | None,
 ) -> tuple[dict[str, Any], Verdict]:
     """Load, record, compute, judge. Returns (figures, verdict). Raises StackFailed, OSError."""
-    load = bench.group.loads[trial.load]
     folder = bench.raw / trial.id
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     reset_peak(running.pid)
-    generated, watch = generate(bench, running, artefact, trial, load, rate, folder)
+    seconds = steady_s(bench.profile, rate)
+    generated, watch = generate(
+        bench, running, artefact, trial, load, rate, seconds, trial.seed, folder
+    )
     peak = tree_pss_bytes(running.pid) + tree_peak_excess_bytes(running.pid)
     metrics.store_records(folder / "records.csv", folder / "requests.parquet")
     (folder / "records.csv").unlink()
@@ -172,6 +187,7 @@ def measure(
         "window_start_ns": generated.window_start_ns,
         "window_end_ns": generated.window_end_ns,
         "slots_planned": generated.slots_planned,
+        **burst_context(generated, load, seconds),
         "load_kind": load.kind,
         "users": load.users,
         "rate_per_s": rate,

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bench.config import Load
+from bench.config import SCHEDULED, Load
 
 INVALID = (
     "NOT_MEASURED",
@@ -76,8 +76,12 @@ def judge(
     refused = figures.get("refused") or 0
     dropped = figures.get("dropped") or 0
     errors = (figures.get("errors") or 0) - dropped
-    overloaded = load.kind == "open"
+    burst = load.kind == "burst"
+    overloaded = load.kind in SCHEDULED
     failed = errors - refused if overloaded else errors
+    if burst:
+        # What a burst makes late is what it measures: so late that nobody waits for it, too.
+        failed -= figures.get("timed_out") or 0
     if not parity_held:
         reasons.add("PARITY_DRIFT")
     if offered == 0:
@@ -89,14 +93,18 @@ def judge(
     if figures.get("wrong_answers"):
         reasons.add("PARITY_DRIFT")
     late = figures.get("generator_late_p99_ms")
-    if load.kind == "open" and late is not None and late > LATE_MS:
+    if overloaded and late is not None and late > LATE_MS:
         reasons.add("GENERATOR_LATE")
-    if figures.get("latency_p95_ms") is None and not reasons & {"ERRORS", "NOT_MEASURED"}:
+    if burst:
+        if figures.get("before_burst_p95_ms") is None:
+            reasons.add("TOO_FEW_SAMPLES")
+    elif figures.get("latency_p95_ms") is None and not reasons & {"ERRORS", "NOT_MEASURED"}:
         reasons.add("TOO_FEW_SAMPLES" if not refused else "SATURATED")
     if (figures.get("generator_cpu_share") or 0) > GENERATOR_SHARE:
         reasons.add("NEAR_GENERATOR_CEILING")
     slope = figures.get("backlog_slope")
-    if overloaded and (refused / max(1, offered) > ERROR_SHARE or (slope or 0) > BACKLOG_SLOPE):
+    saturated = refused / max(1, offered) > ERROR_SHARE or (slope or 0) > BACKLOG_SLOPE
+    if overloaded and saturated and not burst:
         reasons.add("SATURATED")
     if beside.steal_share > STEAL_SHARE:
         reasons.add("STEAL")

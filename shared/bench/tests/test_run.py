@@ -86,7 +86,7 @@ def test_each_fault_costs_its_own_rows_only(bench: Any, tmp_path: Path) -> None:
     said = finish(process)
     assert process.returncode == 3, said
     trials = rows(tmp_path, "trials")
-    assert len(trials) == 10, said
+    assert len(trials) == 12, said
     by_stack: dict[str, list[dict[str, Any]]] = {}
     for row in trials:
         by_stack.setdefault(row["stack"], []).append(row)
@@ -113,7 +113,7 @@ def test_each_fault_costs_its_own_rows_only(bench: Any, tmp_path: Path) -> None:
     assert stacks["needs-more"]["status"] == "skipped"
     assert stacks["needs-more"]["reason"] == "no-such-command is not on PATH"
     assert stacks["needs-more"]["fix"] == "install no-such-command" and "needs-more" not in by_stack
-    well = {"steady", "needs-more"}
+    well = {"steady", "paced", "needs-more"}
     assert all(row["status"] == "failed" for name, row in stacks.items() if name not in well)
     assert marked(server.run_mark()) == [], "something was left running"
 

@@ -25,7 +25,10 @@ METRICS = (
     "cpu_cores_used",
     "memory_peak_mb",
     "energy_j_per_unit",
+    "recovery_s",
 )
+# After a search each stack met a load of its own: what was found is all that can be compared.
+FOUND = {"search": ("rate_per_s",), "search_users": ("users",)}
 # Rows that differ in one of these are different experiments and never meet.
 WORKLOAD = (
     "model",
@@ -86,7 +89,7 @@ def compare(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     """
     found: list[dict[str, Any]] = []
     for key, subjects in _by_workload(rows).items():
-        for metric in METRICS:
+        for metric in FOUND.get(_load_kind(subjects), METRICS):
             found += [asdict(one) for one in _pairs(key, metric, subjects)]
     return found
 
@@ -104,6 +107,16 @@ def _by_workload(rows: Iterable[Mapping[str, Any]]) -> dict[tuple[Any, ...], Sub
             blocks = found.setdefault(key, {}).setdefault(subject, defaultdict(list))
             blocks[row["block"]].append(row)
     return found
+
+
+def _load_kind(subjects: Subjects) -> str:
+    """The kind of one workload's load: the same in all of its rows."""
+    return next(
+        str(row.get("load_kind"))
+        for blocks in subjects.values()
+        for rows in blocks.values()
+        for row in rows
+    )
 
 
 def _pairs(key: tuple[Any, ...], metric: str, subjects: Subjects) -> list[Comparison]:

@@ -21,6 +21,8 @@ CONTEXT = {
     "window_start_ns": "BIGINT",
     "window_end_ns": "BIGINT",
     "slots_planned": "BIGINT",
+    "burst_start_ns": "BIGINT",
+    "burst_end_ns": "BIGINT",
     "load_kind": "VARCHAR",
     "users": "BIGINT",
     "rate_per_s": "DOUBLE",
