@@ -12,8 +12,8 @@ from bench.search import TOLERANCE, requests_to_show
 # Rough seconds a start costs beside its trials: ready, parity, audit, stop.
 START_S = 20.0
 TRIAL_OVERHEAD_S = 2.5
-# What a search usually takes: two probes to bracket, five to bisect, one of them repeated.
-PROBES = 8
+# What a search usually takes: two probes to bracket, four or five to bisect.
+PROBES = 7
 
 
 @dataclass(frozen=True)

@@ -49,7 +49,9 @@ def fixed(load: Load, value: float) -> tuple[Load, float | None]:
 
 def spell(load: Load, value: float) -> str:
     """A value of the search in words."""
-    return f"{value:g} users" if load.kind == "search_users" else f"{value:g}/s"
+    if load.kind == "search":
+        return f"{value:g}/s"
+    return "1 user" if value == 1 else f"{value:g} users"
 
 
 def step(

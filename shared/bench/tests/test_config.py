@@ -64,6 +64,24 @@ def test_an_open_load_needs_its_share(tmp_path: Path) -> None:
         config.load_group(folder)
 
 
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ('kind = "search"', 'kind = "serach"', r"loads\.search\.kind.*'serach'.*'search'"),
+        ("burst_share = 0.3", "burst_shar = 0.3", r"loads\.burst.*'burst_shar'.*'burst_share'"),
+        ("burst_s = 1\n", "", r"loads\.burst.*'burst_s'"),
+        ("low = 0.02", "low = 0.5", r"loads\.search\.low.*0\.5.*high, 0\.32"),
+        ("low = 0.02", "client_batch = 8", r"loads\.search\.client_batch"),
+        ("[slo.cpu]\nlatency_ms = 150", "[slo.cpu]", r"loads\.search.*latency_ms.*slo\.cpu"),
+    ],
+)
+def test_a_load_that_cannot_be_run_is_named(tmp_path: Path, old: str, new: str, says: str) -> None:
+    """A search without limits or a burst without length would be found out an hour later."""
+    folder = edited(tmp_path, "group.toml", old, new)
+    with pytest.raises(UserError, match=r"group\.toml.*" + says):
+        config.load_group(folder)
+
+
 def test_groups_and_stacks_are_found_by_number_and_name() -> None:
     groups = config.find_groups("1")
     assert [group.name for group in groups] == ["1-image-classification"]

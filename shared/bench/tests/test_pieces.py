@@ -12,7 +12,8 @@ from bench import prometheus
 from bench.config import Load, load_group, load_stack
 from bench.cpus import format_cpus, parse_cpus, split_cpus
 from bench.errors import UserError
-from bench.plan import make_starts, offered_rate
+from bench.generator import load_plan
+from bench.plan import START_S, estimate_s, make_starts, offered_rate, trial_s
 from bench.processes import MARK, TreeMeter, descendants, end_processes, marked, tree_pss_bytes
 from bench.settings import read_settings
 from bench.store import read_json, write_json
@@ -22,13 +23,19 @@ FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
 QUIET = Surroundings(0.0, 0.0, False, False, False)
 CLOSED = Load("closed-2", "closed", users=2)
 OPEN = Load("open", "open", arrivals="constant", share=0.5)
+SEARCH = Load("search", "search", arrivals="constant", low=0.1, high=1.2)
+BURST = Load(
+    "burst", "burst", arrivals="constant", share=0.5, burst_share=3.0, burst_s=3, after_s=30
+)
 GOOD = {
     "offered": 200,
     "errors": 0,
     "refused": 0,
     "dropped": 0,
     "wrong_answers": 0,
+    "timed_out": 0,
     "latency_p95_ms": 10.0,
+    "before_burst_p95_ms": 9.0,
     "generator_cpu_share": 0.2,
     "generator_late_p99_ms": 0.5,
     "backlog_slope": 0.0,
@@ -68,6 +75,28 @@ def test_rates_are_rounded_to_what_people_say() -> None:
     assert offered_rate(Load("a", "open", share=0.5), 47.3) == 24
     assert offered_rate(Load("a", "open", share=0.25), 21.37) == 5.3
     assert offered_rate(CLOSED, 47.3) is None
+    assert offered_rate(SEARCH, 47.3) == 57, "a search's rate is the highest it may try"
+    assert offered_rate(Load("s", "search_users"), 47.3) is None
+
+
+def test_a_burst_is_three_stages_that_fill_its_window() -> None:
+    """The burst's rate is a multiple of the rate before it, which was rounded."""
+    plan = load_plan(BURST, 6.2, 15.0)
+    assert [stage["seconds"] for stage in plan["stages"]] == [15.0, 3, 30]
+    assert [stage["rate_per_s"] for stage in plan["stages"]] == pytest.approx([6.2, 37.2, 6.2])
+
+
+def test_the_estimate_counts_every_probe_and_the_whole_burst() -> None:
+    """A plan that leaves them out would promise 20 minutes for an hour."""
+    group = load_group(FIXTURES)
+    profile, slo = group.profiles["finding"], group.slos["cpu"]
+    one = trial_s(profile, slo, OPEN, 50)
+    assert trial_s(profile, slo, BURST, 50) == one + 3 + 30
+    assert trial_s(profile, slo, group.loads["search"], 320) > 5 * one
+    starts = make_starts(group, [load_stack(FIXTURES / "paced")], profile, group.models, 1, None)
+    costs = [trial_s(profile, slo, group.loads[t.load], None) for t in starts[0].trials]
+    assert len(costs) == 5
+    assert estimate_s(starts, group, profile, "cpu", {}) == pytest.approx(START_S + sum(costs))
 
 
 def test_the_order_is_seeded_and_differs_between_blocks() -> None:
@@ -162,6 +191,14 @@ def test_a_tree_is_measured_and_ended_whole() -> None:
         (CLOSED, {"generator_cpu_share": 0.8}, QUIET, "DEGRADED", "NEAR_GENERATOR_CEILING"),
         (OPEN, {"backlog_slope": 0.3}, QUIET, "DEGRADED", "SATURATED"),
         (OPEN, {"errors": 50, "refused": 50}, QUIET, "DEGRADED", "SATURATED"),
+        (OPEN, {"errors": 50, "timed_out": 50}, QUIET, "INVALID", "ERRORS"),
+        (BURST, {"errors": 90, "refused": 60, "timed_out": 30}, QUIET, "VALID", None),
+        (BURST, {"latency_p95_ms": None, "backlog_slope": 0.3}, QUIET, "VALID", None),
+        (BURST, {"errors": 90, "refused": 60}, QUIET, "INVALID", "ERRORS"),
+        (BURST, {"errors": 5, "dropped": 5}, QUIET, "INVALID", "DROPPED_ITERATIONS"),
+        (BURST, {"errors": 1, "wrong_answers": 1}, QUIET, "INVALID", "PARITY_DRIFT"),
+        (BURST, {"before_burst_p95_ms": None}, QUIET, "DEGRADED", "TOO_FEW_SAMPLES"),
+        (BURST, {"generator_late_p99_ms": 30.0}, QUIET, "INVALID", "GENERATOR_LATE"),
         (CLOSED, {}, Surroundings(0.05, 0, False, False, False), "DEGRADED", "STEAL"),
         (CLOSED, {}, Surroundings(0, 0.5, False, False, False), "DEGRADED", "NOISY_NEIGHBOUR"),
         (CLOSED, {}, Surroundings(0, 0, True, False, False), "DEGRADED", "SHARED_CPUS"),

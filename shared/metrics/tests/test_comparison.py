@@ -39,6 +39,19 @@ def test_ratio_and_interval_are_the_paired_t_of_the_logs() -> None:
     assert (row["blocks"], row["pairs"], row["distinguishable"]) == (4, 1, True)
 
 
+def test_after_a_search_only_what_was_found_is_compared() -> None:
+    """Each stack met its own load: a ratio of their latencies would be of two experiments.
+
+    Broken by treating a search's rows as rows of one load."""
+    found = {"rate_per_s": 40.0, "latency_p50_ms": 20.0, "users": 3}
+    rows = trials({"a": [40.0, 41], "b": [20.0, 21]}, load_kind="search", **found)
+    assert {row["metric"] for row in compare(rows)} == {"rate_per_s"}
+    rows = trials({"a": [40.0, 41], "b": [20.0, 21]}, load_kind="search_users", **found)
+    assert {row["metric"] for row in compare(rows)} == {"users"}
+    rows = trials({"a": [40.0, 41], "b": [20.0, 21]}, load_kind="burst", recovery_s=2.0)
+    assert {row["metric"] for row in compare(rows)} == {"throughput_per_s", "recovery_s"}
+
+
 def test_three_stacks_are_corrected_for_three_pairs() -> None:
     """Broken by an uncorrected interval."""
     rows = compare(trials({"a": [10.0, 11, 13], "b": [5.0, 6, 6], "c": [7.0, 7, 9]}))

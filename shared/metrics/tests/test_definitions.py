@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import assume, given, settings
+from hypothesis import assume, event, given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -44,7 +44,7 @@ Record = dict[str, Any]
 def record(draw: random.Random, streaming: bool) -> Record:
     """One record: right, wrong, refused or dropped, started before, in or after the window."""
     intended = draw.randint(START - 300_000_000, END + 100_000_000)
-    kind = draw.choice(["ok"] * 8 + ["wrong", "refused", "dropped"])
+    kind = draw.choice(["ok"] * 8 + ["wrong", "refused", "dropped", "timeout"])
     answered = kind != "dropped"
     sent = intended + draw.randint(0, 10**7)
     gaps = [draw.randint(1, 10**8) for _ in range(draw.randint(0, 4))] if streaming else []
@@ -61,11 +61,15 @@ def record(draw: random.Random, streaming: bool) -> Record:
         "connect_ns": draw.choice([0, 0, 500]),
         "chunk_ns": chunks,
         "chunk_tokens": [draw.randint(1, 3) for _ in chunks],
-        "status": {"ok": 200, "wrong": 200, "refused": 503, "dropped": -1}[kind],
+        "status": {"ok": 200, "wrong": 200, "refused": 503, "dropped": -1, "timeout": -1}[kind],
         "ok": kind == "ok",
         "units": float(draw.randint(1, 8)),
         "bytes": 1,
-        "error": {"wrong": "wrong answer: expected 1, got 2", "dropped": "dropped"}.get(kind, ""),
+        "error": {
+            "wrong": "wrong answer: expected 1, got 2",
+            "dropped": "dropped",
+            "timeout": "timeout after 10 s",
+        }.get(kind, ""),
     }
 
 
@@ -165,6 +169,7 @@ def test_outcomes_throughput_and_audit(folder: Path, rows: list[Record]) -> None
     assert found["errors"] == len(failed)
     assert found["refused"] == sum(r["status"] == 503 for r in failed)
     assert found["dropped"] == sum(r["error"] == "dropped" for r in failed)
+    assert found["timed_out"] == sum(r["error"].startswith("timeout") for r in failed)
     assert found["wrong_answers"] == sum(r["error"].startswith("wrong") for r in failed)
     ended = [r for r in rows if r["ok"] and START <= r["done_ns"] < END]
     assert same(found["requests_per_s"], len(ended) / SECONDS)
@@ -253,6 +258,103 @@ def test_backlog_slope(folder: Path, rows: list[Record]) -> None:
     ]
     slope = np.polyfit((at - START) / 1e9, waiting, 1)[0] / (len(counted) / SECONDS)
     assert abs(figures(folder, rows)["backlog_slope"] - slope) < 1e-6
+
+
+@slow
+@given(
+    rows=st.builds(records, st.integers(250, 500), SEEDS),
+    failing=st.sampled_from([0.0, 0.01, 0.03]),
+    spread=st.sampled_from([5, 12, 60]),
+    start=st.integers(350, 700),
+    length=st.integers(1, 150),
+)
+def test_recovery(
+    folder: Path, rows: list[Record], failing: float, spread: int, start: int, length: int
+) -> None:
+    """The first request after a burst from which on the p95 of the next 20 and that of all the
+    rest are at most 1.1 times the p95 before; null where none is.
+
+    Broken by a window that looks back, by one that ends early with fewer than 20, by failures that
+    vanish, and by the end of the burst taken for its start."""
+    draw = random.Random(start * 1000 + length)
+    burst, end = START + start * 10**6, START + (start + length) * 10**6
+    for slot, r in enumerate(rows):
+        failed = draw.random() < failing
+        slowed = 5 if burst <= r["intended_ns"] < end + 10**8 else 1
+        latency_ms = slowed * (100 + draw.random() * spread)
+        r |= {
+            "slot": slot,
+            "ok": not failed,
+            "status": draw.choice([503, 200]) if failed else 200,
+            "done_ns": r["intended_ns"] + int(latency_ms * 1e6),
+        }
+
+    def p95(some: list[Record]) -> float:
+        waits = [(r["done_ns"] - r["intended_ns"]) / 1e6 if r["ok"] else math.inf for r in some]
+        return float(np.sort(np.array(waits))[-(-len(waits) * 19 // 20) - 1])
+
+    counted = sorted(offered(rows), key=lambda r: (r["intended_ns"], r["slot"]))
+    before = [r for r in counted if r["intended_ns"] < burst]
+    during = [r for r in counted if burst <= r["intended_ns"] < end]
+    after = [r for r in counted if r["intended_ns"] >= end]
+    found = figures(folder, rows, burst_start_ns=burst, burst_end_ns=end)
+    assert found["burst_offered"] == len(during)
+    assert found["burst_refused"] == sum(r["status"] == 503 for r in during)
+    normal = p95(before) if len(before) >= 72 and math.isfinite(p95(before)) else None
+    assert same(found["before_burst_p95_ms"], normal)
+    back = [
+        (r["intended_ns"] - end) / 1e9
+        for place, r in enumerate(after)
+        if normal is not None
+        and len(after) - place >= 20
+        and p95(after[place : place + 20]) <= 1.1 * normal
+        and p95(after[place:]) <= 1.1 * normal
+    ]
+    assert same(found["recovery_s"], back[0] if back else None)
+    event(f"recovered: {bool(back)}, normal known: {normal is not None}")
+
+
+def burst_rows(slow_until_ms: int, **relapse: Any) -> list[Record]:
+    """2,000 requests/s of 20 ms; a burst from 400 to 500 ms makes them 90 ms for a while."""
+    rows = steady(2000, 20)
+    for row in rows:
+        since = row["intended_ns"] - START
+        if 400_000_000 <= since < slow_until_ms * 1_000_000:
+            row["done_ns"] += 70_000_000
+        if relapse and relapse["begin_ms"] <= since / 1e6 < relapse["end_ms"]:
+            row["done_ns"] += 70_000_000
+    return rows
+
+
+BURST = {"burst_start_ns": START + 400_000_000, "burst_end_ns": START + 500_000_000}
+
+
+def test_recovery_worked_by_hand(folder: Path) -> None:
+    """Slow until 200 ms after the burst: recovered then, less the one slow request in 20.
+
+    Broken by the moment the window ends instead of the one it begins at."""
+    found = figures(folder, burst_rows(700), **BURST)
+    assert same(found["before_burst_p95_ms"], 20)
+    assert found["recovery_s"] == pytest.approx(0.2 - 0.0005)
+    assert (found["burst_offered"], found["burst_refused"]) == (200, 0)
+    assert figures(folder, burst_rows(500), **BURST)["recovery_s"] == 0
+
+
+def test_a_relapse_is_no_recovery_and_neither_is_a_good_end_of_a_few_requests(folder: Path) -> None:
+    """Fast for 100 ms and slow again: it counts from the second time on; never back: null.
+
+    Broken by taking the first good window."""
+    again = burst_rows(600, begin_ms=700, end_ms=800)
+    assert figures(folder, again, **BURST)["recovery_s"] == pytest.approx(0.3 - 0.0005)
+    assert figures(folder, burst_rows(1000), **BURST)["recovery_s"] is None
+    assert figures(folder, burst_rows(991), **BURST)["recovery_s"] is None
+
+
+def test_without_a_burst_nothing_recovers(folder: Path) -> None:
+    """Every other trial has null there. Broken by a count of 0 that reads as "none refused"."""
+    found = figures(folder, steady(200, 20))
+    columns = ("burst_offered", "burst_refused", "before_burst_p95_ms", "recovery_s")
+    assert [found[column] for column in columns] == [None] * 4
 
 
 def steady(n: int, latency_ms: float, **more: Any) -> list[Record]:
