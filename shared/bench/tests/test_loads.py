@@ -22,7 +22,6 @@ from bench.processes import end_processes, marked
 FIXTURES = Path(__file__).parent / "fixtures" / "groups"
 CAPACITY = 100.0
 SERVICE_MS = 80.0
-LIMIT_MS = 150.0
 # What the machine's other work may do to a trial; the figures asserted here survive it.
 NOISE = {
     "GENERATOR_LATE", "NOISY_NEIGHBOUR", "STEAL", "THROTTLED", "SHARED_CPUS",
@@ -87,13 +86,14 @@ def test_the_rate_found_is_the_server_s_capacity(trials: dict[str, dict[str, Any
 
 
 def test_the_users_found_are_what_the_limit_lets_wait(trials: dict[str, dict[str, Any]]) -> None:
-    """u users wait u / capacity seconds each: 15 of them 150 ms, and not one more.
+    """8 users are served side by side, from 16 on each waits a turn more: 160 ms, above 150.
+
+    In between it depends on how their turns fall. Down to 6: two steps and the machine's noise.
 
     Broken by an open load in a search over users, whose answers get later for ever."""
     row = trials["search-users"]
-    most = CAPACITY * LIMIT_MS / 1000
-    assert 0.6 * most <= found(row, "users") <= most, row["search_path"]
-    assert all(step["held"] is False for step in row["search_path"] if step["users"] > most)
+    assert 6 <= found(row, "users") <= 15, row["search_path"]
+    assert all(step["held"] is False for step in row["search_path"] if step["users"] > 15)
 
 
 def test_a_burst_is_refused_felt_and_over(trials: dict[str, dict[str, Any]]) -> None:
