@@ -10,7 +10,7 @@ from bench.config import Group, Load, Profile, Stack
 
 # Rough seconds a start costs beside its trials: ready, parity, audit, stop.
 START_S = 20.0
-TRIAL_OVERHEAD_S = 2.5
+TRIAL_OVERHEAD_S = 2.8
 
 
 @dataclass(frozen=True)

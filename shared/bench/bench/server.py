@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.config import Stack
 from bench.errors import StackFailed
 from bench.paths import BUILD, ROOT
-from bench.processes import MARK, end_processes, marked
+from bench.processes import MARK, descendants, end_processes, marked
 
 HOST = "127.0.0.1"
 
@@ -49,6 +49,10 @@ class Running:
     def alive(self) -> bool:
         """Whether the started process still runs."""
         return self.process.poll() is None
+
+    def is_ours(self, pid: int) -> bool:
+        """Whether a process is the server's."""
+        return pid in descendants(self.pid) or pid in marked(self.mark)
 
 
 def run_mark(run_id: str = "") -> str:

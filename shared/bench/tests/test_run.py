@@ -86,7 +86,7 @@ def test_each_fault_costs_its_own_rows_only(bench: Any, tmp_path: Path) -> None:
     said = finish(process)
     assert process.returncode == 3, said
     trials = rows(tmp_path, "trials")
-    assert len(trials) == 10, said
+    assert len(trials) == 12, said
     by_stack: dict[str, list[dict[str, Any]]] = {}
     for row in trials:
         by_stack.setdefault(row["stack"], []).append(row)
@@ -98,6 +98,7 @@ def test_each_fault_costs_its_own_rows_only(bench: Any, tmp_path: Path) -> None:
         ("never-ready", "NOT_MEASURED"),
         ("dies", "NOT_MEASURED"),
         ("wrong-answers", "PARITY_DRIFT"),
+        ("caches", "UNEQUAL_WORK"),
     ):
         assert any(reason in row["reasons"] for row in by_stack[name]), by_stack[name]
         for row in by_stack[name]:
@@ -108,12 +109,13 @@ def test_each_fault_costs_its_own_rows_only(bench: Any, tmp_path: Path) -> None:
     assert stacks["steady"]["ready_s"] > 0 and stacks["steady"]["first_request_ms"] > 0
     assert "not ready after 3 s" in stacks["never-ready"]["reason"]
     assert "server" in stacks["dies"]["reason"]
+    assert stacks["caches"]["repeat_ratio"] < 0.9 < stacks["steady"]["repeat_ratio"] * 2
     assert "killed" in stacks["hangs-on-stop"]["reason"]
     assert "differ from the reference" in stacks["wrong-answers"]["reason"]
     assert stacks["needs-more"]["status"] == "skipped"
     assert stacks["needs-more"]["reason"] == "no-such-command is not on PATH"
     assert stacks["needs-more"]["fix"] == "install no-such-command" and "needs-more" not in by_stack
-    well = {"steady", "needs-more"}
+    well = {"steady", "caches", "needs-more"}
     assert all(row["status"] == "failed" for name, row in stacks.items() if name not in well)
     assert marked(server.run_mark()) == [], "something was left running"
 
