@@ -12,12 +12,14 @@ from typing import Any
 
 from rich.console import Console
 
+from bench import server
 from bench.artefact import Artefact
 from bench.config import Interface, Load, Stack, load_stack
 from bench.install import Installed
 from bench.paths import BUILD, K6_SOURCE
 from bench.plan import Start, Trial
 from bench.progress import Reporter
+from bench.server import Running
 from bench.session import run_start
 from bench.store import read_json
 from bench.trial import Bench
@@ -125,6 +127,15 @@ def null_stack(*flags: str) -> Stack:
         ready_timeout_s=60,
         interfaces=(Interface("http", "null", "http", {}),),
     )
+
+
+def start(place: Place, stack: Stack) -> Running:
+    """Start a stack without the rest of a start; whoever calls this stops it."""
+    logs = place.bench.raw / f"logs-{time.monotonic_ns()}"
+    cpus = place.bench.cpus.server
+    running = server.start(stack, None, {"THREADS": "1"}, cpus, logs, place.bench.mark)
+    server.wait_ready(running)
+    return running
 
 
 @contextlib.contextmanager

@@ -166,6 +166,23 @@ def test_an_interrupted_run_is_continued(bench: Any, tmp_path: Path, end: signal
     assert marked(server.run_mark()) == []
 
 
+def test_a_start_cut_off_before_its_audit_is_audited_later(bench: Any, tmp_path: Path) -> None:
+    """Rows are written as trials end, the audit comes after them: killed in between, a caching
+    stack's rows would stay VALID for good if a continued run took them for finished."""
+    process = bench(STACK="caches")
+    wait_for(lambda: len(list(tmp_path.glob("*/trials/*.json"))) == 2, "both trials")
+    process.kill()
+    finish(process)
+    assert not rows(tmp_path, "stacks"), "the kill came after the audit"
+    assert not any("UNEQUAL_WORK" in row["reasons"] for row in rows(tmp_path, "trials"))
+    process = bench(RUN=run_id(tmp_path))
+    said = finish(process)
+    assert process.returncode == 0, said
+    assert all("UNEQUAL_WORK" in row["reasons"] for row in rows(tmp_path, "trials")), said
+    assert len(rows(tmp_path, "trials")) == 2 and rows(tmp_path, "stacks")
+    assert "closed-2\n" not in said, "what was measured is not measured again"
+
+
 def test_two_runs_at_once_do_not_measure_each_other(bench: Any, tmp_path: Path) -> None:
     first = bench(STACK="steady", PROFILE="standard")
     wait_for(lambda: bool(list(tmp_path.glob("*/run.json"))), "the first run's start")

@@ -52,20 +52,12 @@ def order_stall(plan: dict[str, Any], length_ms: int) -> None:
 
 def stalled(place: Place, load: Load, after_s: float, length_ms: int) -> Stalled:
     """Measure a null server that stalls `after_s` into the window."""
-    running = server.start(
-        starts.null_stack("-delay 5ms"),
-        None,
-        {"THREADS": "1"},
-        place.bench.cpus.server,
-        place.bench.raw / f"logs-{load.name}",
-        place.bench.mark,
-    )
+    running = starts.start(place, starts.null_stack("-delay 5ms"))
     folder = place.bench.raw / load.name
     # The null server numbers its answers; there is nothing right or wrong about them.
     artefact = replace(place.artefact, expected={})
     trial = starts.a_trial(load, "http")
     try:
-        server.wait_ready(running)
         with starts.in_window(folder, after_s, lambda plan: order_stall(plan, length_ms)):
             figures, verdict = measure(place.bench, running, artefact, trial, RATE, None, None, {})
         with urllib.request.urlopen(running.fill("http://{host}:{http_port}/control/log")) as log:
