@@ -9,7 +9,7 @@ from typing import Any
 from bench.config import Group, Load, Profile, Stack
 
 # Rough seconds a start costs beside its trials: ready, parity, audit, stop.
-START_S = 20.0
+START_S = 25.0
 TRIAL_OVERHEAD_S = 2.8
 
 
