@@ -113,10 +113,12 @@ def echo(fault: str) -> Stack:
 
 def null_stack(*flags: str) -> Stack:
     """The null server as a stack: it keeps a record of when it really answered."""
-    command = " ".join([
-        f"exec '{TOOLS / 'nullserver'}' -http $HOST:$HTTP_PORT -grpc $HOST:$GRPC_PORT",
-        *flags,
-    ])
+    command = " ".join(
+        [
+            f"exec '{TOOLS / 'nullserver'}' -http $HOST:$HTTP_PORT -grpc $HOST:$GRPC_PORT",
+            *flags,
+        ]
+    )
     return replace(
         load_stack(GROUP / "steady"),
         id="null",
@@ -151,7 +153,9 @@ def hogs(count: int) -> Generator[None]:
 
 
 @contextlib.contextmanager
-def in_window(folder: Path, after_s: float, act: Callable[[dict[str, Any]], None]) -> Generator[None]:
+def in_window(
+    folder: Path, after_s: float, act: Callable[[dict[str, Any]], None]
+) -> Generator[None]:
     """Call `act` with the trial's plan, so long after the window of the trial below it began.
 
     A trial that never came to its window fails the test.

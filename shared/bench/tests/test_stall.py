@@ -9,6 +9,7 @@ import urllib.request
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -74,7 +75,7 @@ def stalled(place: Place, load: Load, after_s: float, length_ms: int) -> Stalled
 
 
 def window_requests(folder: Path) -> list[tuple[int, int]]:
-    """(the server's number of the request, intended start) of all that were answered in the window."""
+    """(the server's number, intended start) of the window's answered requests."""
     context = json.loads((folder / "context.json").read_text())
     edges = [context["window_start_ns"], context["window_end_ns"]]
     with connection() as db:
@@ -114,7 +115,7 @@ def test_the_schedule_does_not_wait_for_the_server(trials: dict[str, Stalled]) -
     """A due time that slips while the server stalls would hide the stall from both sides above."""
     for name in ("constant", "few-users"):
         due = trials[name].due_ns
-        gaps = [later - earlier for earlier, later in zip(due, due[1:], strict=False)]
+        gaps = [later - earlier for earlier, later in pairwise(due)]
         assert len(gaps) > 400 and max(abs(gap - 1e9 / RATE) for gap in gaps) < 1e3
 
 

@@ -119,9 +119,7 @@ def test_the_runner_waits_for_a_quiet_machine(monkeypatch: pytest.MonkeyPatch) -
     read, told = readings(0.8, 1.2, 0.1), Told()
     assert quiet.wait_until_quiet(lambda: next(read), 2, 600, told) == {}
     assert next(read, None) is None, "it did not look until it was quiet"
-    assert told.steps == [
-        "waiting for the machine to become quiet (other processes use 0.8 CPUs)"
-    ]
+    assert told.steps == ["waiting for the machine to become quiet (other processes use 0.8 CPUs)"]
 
 
 def test_the_wait_is_bounded_and_marks_the_row(monkeypatch: pytest.MonkeyPatch) -> None:
