@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,10 @@ from bench import server
 from bench.config import load_stack
 from bench.errors import StackFailed
 from bench.paths import BUILD, ROOT
+from bench.plan import Start, Trial
 from bench.processes import MARK, end_processes, marked
+from bench.run import Recorder
+from bench.store import write_json
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups"
 K6 = BUILD / "tools" / "bin" / "k6"
@@ -166,6 +170,21 @@ def test_an_interrupted_run_is_continued(bench: Any, tmp_path: Path, end: signal
     assert marked(server.run_mark()) == []
 
 
+def test_a_start_is_finished_when_it_was_looked_back_on(tmp_path: Path) -> None:
+    """Its trials are done, but nobody knows yet whether they count."""
+    trial = Trial(
+        "9.s.digest.rest.closed-2.b1", "9-echo", "s", "digest", "rest", "closed-2", 1, 1, 7
+    )
+    start = Start("9-echo", "s", "digest", 1, (trial,))
+    recorder = Recorder(SimpleNamespace(folder=tmp_path), {})
+    assert not recorder.complete(start)
+    write_json(recorder.trial_file(trial), {"reasons": []})
+    assert recorder.done(trial) and not recorder.complete(start)
+    write_json(recorder.stack_file("9-echo", "s", "digest", "rest", 1), {})
+    assert recorder.complete(start)
+
+
+@pytest.mark.slow
 def test_a_start_cut_off_before_its_audit_is_audited_later(bench: Any, tmp_path: Path) -> None:
     """Rows are written as trials end, the audit comes after them: killed in between, a caching
     stack's rows would stay VALID for good if a continued run took them for finished."""

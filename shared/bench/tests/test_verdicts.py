@@ -55,12 +55,27 @@ def test_answers_that_change_after_the_gate(place: Place) -> None:
 
 
 def test_answers_from_a_cache(place: Place) -> None:
-    """A cache makes every payload but the first sending free: the others' work is not done."""
+    """A cache makes every payload but the first sending free: the others' work is not done. A
+    server that keeps quiet about it is found out after its trials, for all of them."""
     served = place.having([CLOSED, replace(CLOSED, name="another")]).serve(starts.echo("caches"))
     for load in ("closed", "another"):
-        assert "UNEQUAL_WORK" in served.reasons(load), "all rows of the start are concerned"
+        assert "UNEQUAL_WORK" in served.reasons(load)
         assert served.verdicts[load].verdict == "INVALID"
+        assert "never-sent" in (served.verdicts[load].detail or "")
     assert served.start["repeat_ratio"] < 0.9
+
+
+def test_a_cache_that_the_server_tells_of(place: Place) -> None:
+    """Its own counter is enough, also where nothing was held back."""
+    stack = replace(
+        starts.echo("caches"),
+        metrics_url="http://{host}:{http_port}/metrics",
+        metrics_map={"cache_hits_count": {"name": "cache_hits_total"}},
+    )
+    served = place.having([CLOSED], held_back=[]).serve(stack)
+    assert "UNEQUAL_WORK" in served.reasons("closed")
+    assert "answers from a cache" in (served.verdicts["closed"].detail or "")
+    assert served.figures["closed"]["cache_hits"] > 100
 
 
 def test_overload(place: Place) -> None:
