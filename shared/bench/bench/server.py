@@ -50,9 +50,9 @@ class Running:
         """Whether the started process still runs."""
         return self.process.poll() is None
 
-    def is_ours(self, pid: int) -> bool:
-        """Whether a process is the server's."""
-        return pid in descendants(self.pid) or pid in marked(self.mark)
+    def processes(self) -> set[int]:
+        """All of the server's processes, those that left its tree included."""
+        return {*descendants(self.pid), *marked(self.mark)}
 
 
 def run_mark(run_id: str = "") -> str:

@@ -12,7 +12,7 @@ from bench.errors import StackFailed
 from bench.gate import pass_again, pass_gate
 from bench.install import Installed
 from bench.plan import Start, Trial
-from bench.processes import TreeMeter, descendants, tree_pss_bytes
+from bench.processes import TreeMeter, tree_pss_bytes
 from bench.progress import Reporter
 from bench.quiet import wait_until_quiet
 from bench.server import Running
@@ -46,7 +46,7 @@ def quieten(bench: Bench, running: Running, report: Reporter) -> dict[str, str]:
     """Wait for a quiet machine before a trial. Returns what still disturbs it, by code."""
     meter = TreeMeter(running.pid)
     return wait_until_quiet(
-        lambda: read_machine(meter.read().cpu_ns, gpu.handles(), running.is_ours),
+        lambda: read_machine(meter.read().cpu_ns, gpu.handles(), running.processes),
         bench.cpus.count,
         bench.profile.quiet_wait_s,
         report,
@@ -138,7 +138,7 @@ def run_start(
                 report.note(f"{place}: {name}: {facts[name]['fault']}")
         grown = (gpu.read(devices).memory_bytes or 0) - unused
         holders = gpu.memory_by_process(devices)
-        if why := wrong_device(bench.device, descendants(running.pid), holders, grown):
+        if why := wrong_device(bench.device, running.processes(), holders, grown):
             report.note(f"{place}: {why}")
             for fact in facts.values():
                 fact |= {"fault": why, "code": "WRONG_DEVICE"}

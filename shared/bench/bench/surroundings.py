@@ -1,7 +1,7 @@
 """What the machine does beside a trial, from two readings of its counters."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,18 @@ class Reading:
 
 
 def read_machine(
-    watched_cpu_ns: int, devices: Sequence[Any], is_ours: Callable[[int], bool]
+    watched_cpu_ns: int, devices: Sequence[Any], ours: Callable[[], Collection[int]]
 ) -> Reading:
-    """Read the counters now; `watched_cpu_ns` is the CPU time of what the runner started."""
+    """Read the counters now. `watched_cpu_ns`: CPU time of what the runner started; `ours`: its
+    processes, asked for only where there are others on the GPU to tell them from.
+    """
     holders = gpu.memory_by_process(devices)
+    strangers = sorted(set(holders) - set(ours())) if holders else []
     return Reading(
         host=host_times(),
         ours_cpu_s=watched_cpu_ns / 1e9 + time.process_time(),
         heat=read_heat(devices),
-        strangers=tuple(
-            f"process {pid}"
-            for pid in sorted(holders)
-            if Path(f"/proc/{pid}").exists() and not is_ours(pid)
-        ),
+        strangers=tuple(f"process {p}" for p in strangers if Path(f"/proc/{p}").exists()),
     )
 
 

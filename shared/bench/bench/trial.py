@@ -47,7 +47,7 @@ class Watch:
             watched_ns += self.sampler.generator.read().cpu_ns
         self.edges[name] = Edge(
             counters=prometheus.scrape(url, stack.metrics_map),
-            machine=read_machine(watched_ns, self.sampler.devices, self.running.is_ours),
+            machine=read_machine(watched_ns, self.sampler.devices, self.running.processes),
         )
 
 

@@ -25,7 +25,7 @@ from bench.processes import marked
 from bench.trial import measure
 
 CLOSED = Load("closed", "closed", users=2)
-OPEN = Load("open", "open", arrivals="constant", max_users=64)
+OPEN = Load("open", "open", arrivals="constant", max_users=128)
 
 
 def test_a_sound_trial_has_none_of_the_faults_below(place: Place) -> None:
@@ -99,7 +99,7 @@ def test_a_server_that_dies_is_not_measured(place: Place) -> None:
 
 def test_a_generator_at_its_ceiling(place: Place) -> None:
     """32 users that never wait for the null server ask for all that k6 can do with one CPU. Only
-    strangers on that CPU can keep it from using 70% of it, and then the row names them."""
+    strangers on that CPU, or the hypervisor, can keep it from using 70%: then the row says so."""
     one = (max(os.sched_getaffinity(0)),)
     load = Load("flat-out", "closed", users=32)
     flat_out = place.having([load], cpus=replace(place.bench.cpus, client=one), held_back=[])
@@ -112,7 +112,7 @@ def test_a_generator_at_its_ceiling(place: Place) -> None:
         server.stop(running)
     assert figures["completed"] > 100
     if figures["generator_cpu_share"] < 0.7:
-        assert "NOISY_NEIGHBOUR" in verdict.reasons, figures
+        assert {"NOISY_NEIGHBOUR", "STEAL"} & set(verdict.reasons), figures
     else:
         assert "NEAR_GENERATOR_CEILING" in verdict.reasons
 
