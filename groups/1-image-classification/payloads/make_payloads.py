@@ -60,7 +60,8 @@ def describe(photo: dict[str, Any]) -> dict[str, Any]:
             "orientation": image.getexif().get(0x0112, 1),
             "progressive": bool(image.info.get("progressive")),
         }
-    return entry | {"author": photo["author"], "licence": photo["licence"]}
+    held_back = {"audit": True} if photo.get("audit") else {}
+    return entry | {"author": photo["author"], "licence": photo["licence"]} | held_back
 
 
 def credits(sources: dict[str, Any]) -> str:

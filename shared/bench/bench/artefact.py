@@ -12,18 +12,23 @@ from bench.config import Group, where
 from bench.digests import combined, file_digest, folder_digest
 from bench.environments import ensure_environment
 from bench.errors import StackFailed, UserError
+from bench.pairs import pairs_needed
 from bench.paths import BUILD
 from bench.progress import Reporter
 
 
 @dataclass(frozen=True)
 class Payload:
-    """One real input; its place in the manifest is its number."""
+    """One real input; its place among those of its kind in the manifest is its number.
+
+    `audit`: held back from all traffic until the equal-work audit.
+    """
 
     name: str
     path: Path
     sha256: str
     probe: bool
+    audit: bool
 
 
 @dataclass(frozen=True)
@@ -55,11 +60,14 @@ def read_payloads(group: Group) -> list[Payload]:
             raise UserError(f"{where(path)}: named in manifest.json but not there")
         if file_digest(path) != entry["sha256"]:
             raise UserError(f"{where(path)}: differs from manifest.json; restore it with git")
-        payloads.append(
-            Payload(entry["name"], path, entry["sha256"], bool(entry.get("probe", not some)))
-        )
-    if not payloads:
-        raise UserError(f"{where(manifest)}: lists no payload")
+        audit = bool(entry.get("audit"))
+        probe = not audit and bool(entry.get("probe", not some))
+        payloads.append(Payload(entry["name"], path, entry["sha256"], probe, audit))
+    if all(payload.audit for payload in payloads):
+        raise UserError(f"{where(manifest)}: lists no payload that isn't held back for the audit")
+    held = sum(payload.audit for payload in payloads)
+    if held and pairs_needed(held) is None:
+        raise UserError(f"{where(manifest)}: {held} payloads are marked `audit`; mark 7 or more")
     return payloads
 
 

@@ -52,7 +52,8 @@ class Profile:
     """How much is measured: blocks (repeats), seconds, and which loads on which interfaces.
 
     An open load's window is as long as it takes to offer `min_requests`, `window_s` at least: rates
-    are the same for all stacks, and so are windows.
+    are the same for all stacks, and so are windows. Each trial waits `quiet_wait_s` at most for a
+    quiet machine.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Profile:
     timeout_s: float
     engine_s: float
     min_requests: int
+    quiet_wait_s: float
     every_interface: tuple[str, ...]
     first_interface: tuple[str, ...]
     further_models: tuple[str, ...]
@@ -226,6 +228,7 @@ def load_profile(name: str, table: dict[str, Any], loads: dict[str, Load], file:
         timeout_s=table["timeout_s"],
         engine_s=table.get("engine_s", 4.0),
         min_requests=table.get("min_requests", 0),
+        quiet_wait_s=table.get("quiet_wait_s", 20.0),
         every_interface=named("every_interface"),
         first_interface=named("first_interface"),
         further_models=named("further_models"),

@@ -17,6 +17,11 @@ class CpuSplit:
     client: tuple[int, ...]
     shared: bool
 
+    @property
+    def count(self) -> int:
+        """CPUs of both sides together."""
+        return len(set(self.server) | set(self.client))
+
 
 def parse_cpus(text: str) -> tuple[int, ...]:
     """'0-2,5' -> (0, 1, 2, 5), as taskset writes it. Raises ValueError."""

@@ -1,5 +1,6 @@
 """What NVML tells about the GPUs; nothing at all on a machine without one."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -50,6 +51,37 @@ def read(devices: list[Any]) -> GpuReading:
         sum(memory) if memory else None,
         sum(power) / 1000 if power else None,
     )
+
+
+def memory_by_process(devices: Sequence[Any]) -> dict[int, int]:
+    """Bytes of GPU memory that each computing process holds; empty where NVML doesn't tell."""
+    held: dict[int, int] = {}
+    for device in devices:
+        try:
+            running = nvml.nvmlDeviceGetComputeRunningProcesses(device)
+        except nvml.NVMLError:
+            continue
+        for process in running:
+            held[process.pid] = held.get(process.pid, 0) + (process.usedGpuMemory or 0)
+    return held
+
+
+def slowed(devices: Sequence[Any]) -> list[str]:
+    """The GPUs whose clocks heat or a power brake holds down now, in words."""
+    hot = (
+        nvml.nvmlClocksThrottleReasonSwThermalSlowdown
+        | nvml.nvmlClocksThrottleReasonHwSlowdown
+        | nvml.nvmlClocksThrottleReasonHwThermalSlowdown
+        | nvml.nvmlClocksThrottleReasonHwPowerBrakeSlowdown
+    )
+    found: list[str] = []
+    for number, device in enumerate(devices):
+        try:
+            if nvml.nvmlDeviceGetCurrentClocksThrottleReasons(device) & hot:
+                found.append(f"GPU {number} slows down for heat or power")
+        except nvml.NVMLError:
+            continue
+    return found
 
 
 def describe(devices: list[Any]) -> list[dict[str, Any]]:

@@ -22,10 +22,10 @@ class HostTimes:
     at: float
 
 
-def host_times() -> HostTimes:
+def host_times(stat: Path = Path("/proc/stat")) -> HostTimes:
     """The kernel's CPU accounting now; zeros where there is no /proc/stat."""
     try:
-        line = Path("/proc/stat").read_text().splitlines()[0].split()[1:]
+        line = stat.read_text().splitlines()[0].split()[1:]
     except OSError:
         return HostTimes(0.0, 0.0, time.monotonic())
     user, nice, system, _idle, _wait, irq, softirq, steal = (int(word) for word in line[:8])
@@ -99,15 +99,3 @@ def git_state() -> tuple[str | None, bool | None]:
     commit = git("rev-parse", "HEAD")
     status = git("status", "--porcelain", "--", ".", ":(exclude)results")
     return commit, None if status is None else bool(status)
-
-
-def throttle_count() -> int | None:
-    """How often the CPUs were throttled for heat since boot; None where the kernel doesn't tell."""
-    counts = [
-        int(text)
-        for file in Path("/sys/devices/system/cpu").glob(
-            "cpu[0-9]*/thermal_throttle/core_throttle_count"
-        )
-        if (text := read_first(str(file))) and text.isdigit()
-    ]
-    return sum(counts) if counts else None

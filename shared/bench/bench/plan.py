@@ -10,8 +10,8 @@ from bench.config import SCHEDULED, SEARCHES, Group, Load, Profile, Slo, Stack
 from bench.search import TOLERANCE, requests_to_show
 
 # Rough seconds a start costs beside its trials: ready, parity, audit, stop.
-START_S = 20.0
-TRIAL_OVERHEAD_S = 2.5
+START_S = 25.0
+TRIAL_OVERHEAD_S = 2.8
 # What a search usually takes: two probes to bracket, four or five to bisect.
 PROBES = 7
 

@@ -1,6 +1,7 @@
 """A search on a running server: probe, bracket, bisect, then measure what was found in full."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from math import isqrt
 from typing import Any
@@ -130,11 +131,12 @@ def search(
     highest: float | None,
     engine_per_s: float | None,
     memory_idle_mb: float | None,
+    before: Mapping[str, str],
 ) -> tuple[Figures, Verdict]:
     """The highest load at which the SLO holds: (figures of its confirming window, verdict).
 
-    The figures hold `users` or `rate_per_s` as found, the whole `search_path` and, where there is
-    no result, the reason as `detail`. Raises StackFailed, OSError.
+    The figures hold `users` or `rate_per_s` as found and the whole `search_path`; where there is no
+    result, the verdict says why. `before`: as in measure. Raises StackFailed, OSError.
     """
     on = Searched(bench, running, artefact, trial, load)
     share = bench.group.slos[bench.device].share
@@ -146,7 +148,7 @@ def search(
         nonlocal full
         at, rate = fixed(load, value)
         figures, verdict = measure(
-            bench, running, artefact, trial, at, rate, engine_per_s, memory_idle_mb
+            bench, running, artefact, trial, at, rate, engine_per_s, memory_idle_mb, before
         )
         full = {**figures, "users": at.users, "rate_per_s": rate}, verdict
         held = bool(figures["slo_met"])
@@ -164,4 +166,4 @@ def search(
             if entry["confirming"]
         )
         why = f"probes held, full windows did not; goodput at {tried}"
-    return {"search_path": path, "detail": why}, conclude({"UNSTABLE_SEARCH"})
+    return {"search_path": path}, conclude({"UNSTABLE_SEARCH"}, why)

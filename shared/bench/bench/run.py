@@ -69,13 +69,24 @@ class Recorder:
         row = read_json(self.trial_file(trial))
         return row is not None and "NOT_MEASURED" not in row.get("reasons", ["NOT_MEASURED"])
 
+    def stack_file(self, group: str, stack: str, model: str, interface: str, block: int) -> Path:
+        """Where a start's row for one interface lies."""
+        name = f"{group.split('-')[0]}.{stack}.{model}.{interface}.b{block}.json"
+        return self.run.folder / "stacks" / name
+
+    def complete(self, start: Start) -> bool:
+        """Whether a start's trials are done and were looked back on: only then it has a row."""
+        return all(
+            self.done(t)
+            and self.stack_file(t.group_id, t.stack, t.model, t.interface, t.block).exists()
+            for t in start.trials
+        )
+
     def save_stack(self, part: Part, row: dict[str, Any]) -> None:
         """Write one stack row."""
         record = stack_record(self.run, part, row)
-        block = f"b{row['block']}" if row["block"] else "b0"
-        name = f"{part.group.id.split('-')[0]}.{row['stack']}.{row['model']}"
-        file = f"{name}.{row['interface']}.{block}.json"
-        write_json(self.run.folder / "stacks" / file, record)
+        keys = (row["stack"], row["model"], row["interface"], row["block"] or 0)
+        write_json(self.stack_file(part.group.id, *keys), record)
 
 
 def fix_rates(
@@ -116,17 +127,29 @@ def measure_start(
     rates = fix_rates(part, recorder, start.model, ceilings, report)
     own = ceilings.get(installed.stack.engine or "")
 
-    def save(trial: Trial, figures: dict[str, Any], verdict: Verdict, detail: str | None) -> None:
-        efficiency = figures.get("serving_efficiency")
-        if efficiency is not None and efficiency > table.ENGINE_AT_FAULT:
-            detail = f"serving efficiency {efficiency:.2f}: engine's run or window at fault"
+    def write(trial: Trial, figures: dict[str, Any], verdict: Verdict, detail: str | None) -> None:
         row = trial_record(
             run, part, installed, artefact, trial, rates.get(trial.load), figures, verdict, detail
         )
         write_json(recorder.trial_file(trial), row)
         report.note(table.trial_line(row))
+
+    def save(trial: Trial, figures: dict[str, Any], verdict: Verdict, detail: str | None) -> None:
+        efficiency = figures.get("serving_efficiency")
+        if efficiency is not None and efficiency > table.ENGINE_AT_FAULT:
+            at_fault = f"serving efficiency {efficiency:.2f}: engine's run or window at fault"
+            detail = f"{detail}; {at_fault}" if detail else at_fault
+        write(trial, figures, verdict, detail)
         load = group.loads[trial.load]
         report.spent(trial_s(profile, group.slos[run.device], load, rates.get(trial.load)))
+
+    def condemn(trials: list[Trial], code: str, why: str) -> None:
+        for trial in trials:
+            row = read_json(recorder.trial_file(trial))
+            if row is not None and recorder.done(trial) and code not in row["reasons"]:
+                detail = "; ".join(filter(None, (why, row["detail"])))
+                path = {"search_path": row["search_path"]}
+                write(trial, path, conclude({*row["reasons"], code}), detail)
 
     def save_start(interface: str, row: dict[str, Any]) -> None:
         recorder.save_stack(
@@ -134,12 +157,13 @@ def measure_start(
         )
 
     todo = tuple(trial for trial in start.trials if not recorder.done(trial))
-    if not todo:
+    if recorder.complete(start):
         return True
     bench = Bench(
         group=group,
         profile=profile,
-        payloads=part.payloads,
+        payloads=[payload for payload in part.payloads if not payload.audit],
+        held_back=[payload for payload in part.payloads if payload.audit],
         cpus=run.cpus,
         k6=run.k6,
         device=run.device,
@@ -168,6 +192,7 @@ def measure_start(
         report,
         save,
         save_start,
+        condemn,
     )
     report.spent(START_S)
     return went_well
@@ -181,7 +206,7 @@ def measure_part(part: Part, run: Run, recorder: Recorder, report: Reporter) -> 
     stored = recorder.facts["groups"][part.group.id]["engines"]
     ceilings: dict[tuple[int, str], dict[str, Ceiling]] = {}
     for start in part.starts:
-        if all(recorder.done(trial) for trial in start.trials):
+        if recorder.complete(start):
             continue
         key = (start.block, start.model)
         if key not in ceilings:

@@ -17,7 +17,7 @@ from pathlib import Path
 from bench.config import Stack
 from bench.errors import StackFailed
 from bench.paths import BUILD, ROOT
-from bench.processes import MARK, end_processes, marked
+from bench.processes import MARK, descendants, end_processes, marked
 
 HOST = "127.0.0.1"
 
@@ -49,6 +49,10 @@ class Running:
     def alive(self) -> bool:
         """Whether the started process still runs."""
         return self.process.poll() is None
+
+    def processes(self) -> set[int]:
+        """All of the server's processes, those that left its tree included."""
+        return {*descendants(self.pid), *marked(self.mark)}
 
 
 def run_mark(run_id: str = "") -> str:

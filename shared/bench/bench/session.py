@@ -1,98 +1,30 @@
 """One start of a stack: start → ready → first request → parity → trials → stop → stack rows."""
 
-import csv
-import statistics
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-from bench import server
+from bench import gpu, server
 from bench.artefact import Artefact
-from bench.config import SCHEDULED, SEARCHES
+from bench.audit import audit
+from bench.config import SCHEDULED, SEARCHES, Stack
+from bench.device import wrong_device
 from bench.errors import StackFailed
-from bench.generator import make_plan, read_answers, run_k6
+from bench.gate import pass_again, pass_gate
 from bench.install import Installed
-from bench.parity import Parity, check
 from bench.plan import Start, Trial
 from bench.probing import search
-from bench.processes import tree_pss_bytes
+from bench.processes import TreeMeter, tree_pss_bytes
 from bench.progress import Reporter
+from bench.quiet import wait_until_quiet
 from bench.server import Running
+from bench.surroundings import read_machine
 from bench.trial import Bench, measure
 from bench.verdict import Verdict, conclude
 
 Save = Callable[[Trial, dict[str, Any], Verdict, str | None], None]
 SaveStart = Callable[[str, dict[str, Any]], None]
-
-
-@dataclass(frozen=True)
-class Gate:
-    """The parity gate's outcome on one interface, and what its first request took."""
-
-    parity: Parity
-    first_request_ms: float | None
-    later_request_ms: float | None
-
-
-def latencies_ms(records: Path) -> list[float]:
-    """Latencies of a check run's requests in order; unanswered ones left out."""
-    try:
-        with records.open(newline="") as stream:
-            rows = list(csv.DictReader(stream))
-    except OSError:
-        return []
-    return [
-        (int(row["done_ns"]) - int(row["intended_ns"])) / 1e6
-        for row in rows
-        if row.get("ok") in ("true", "1", "True") and row.get("done_ns")
-    ]
-
-
-def pass_gate(
-    bench: Bench, running: Running, artefact: Artefact, interface: str, folder: Path
-) -> Gate:
-    """Send the probe set through the stack's own k6.js and compare. Raises StackFailed."""
-    probes = [payload for payload in bench.payloads if payload.probe]
-    plan = make_plan(
-        mode="check",
-        group=bench.group,
-        artefact=artefact,
-        payloads=probes,
-        running=running,
-        interface=interface,
-        load={"kind": "closed", "users": 1},
-        client_batch=1,
-        seed=0,
-        warmup_s=0,
-        window_s=0,
-        timeout_s=bench.profile.timeout_s,
-        folder=folder,
-    )
-    folder.mkdir(parents=True, exist_ok=True)
-    Path(plan["answers"]).unlink(missing_ok=True)
-    run_k6(
-        bench.k6,
-        running.stack,
-        plan,
-        bench.cpus.client,
-        folder,
-        running.mark,
-        keep_going=running.alive,
-    )
-    parity = check(
-        read_answers(Path(plan["answers"])),
-        artefact.reference,
-        [payload.name for payload in probes],
-        bench.group.parity,
-        running.stack.precision,
-    )
-    times = latencies_ms(Path(plan["records"]))
-    return Gate(
-        parity,
-        times[0] if times else None,
-        statistics.median(times[1:]) if len(times) > 2 else None,
-    )
+# Makes rows that are written already INVALID: which trials, the code, why.
+Condemn = Callable[[list[Trial], str, str], None]
 
 
 def stack_row(
@@ -111,6 +43,54 @@ def stack_row(
     }
 
 
+def quieten(bench: Bench, running: Running, report: Reporter) -> dict[str, str]:
+    """Wait for a quiet machine before a trial. Returns what still disturbs it, by code."""
+    meter = TreeMeter(running.pid)
+    return wait_until_quiet(
+        lambda: read_machine(meter.read().cpu_ns, gpu.handles(), running.processes),
+        bench.cpus.count,
+        bench.profile.quiet_wait_s,
+        report,
+    )
+
+
+def look_back(
+    bench: Bench,
+    running: Running,
+    artefact: Artefact,
+    start: Start,
+    facts: dict[str, dict[str, Any]],
+    report: Reporter,
+    condemn: Condemn,
+) -> None:
+    """After the trials: the equal-work audit on the main interface, the parity gate again on all.
+
+    What is found makes the rows of this start INVALID that it concerns. Raises StackFailed.
+    """
+    place = f"{running.stack.id}, block {start.block}"
+    passed = [name for name, fact in facts.items() if "fault" not in fact]
+    for name in passed:
+        report.step(f"{place}: {name}: looking back: same answers, same work?")
+        again = pass_again(bench, running, artefact, name, running.logs / f"parity-after-{name}")
+        faults = "; ".join(again.faults[:3])
+        if name == main_interface(running.stack, facts) and (
+            found := audit(bench, running, artefact, name, running.logs / f"audit-{name}")
+        ):
+            facts[name]["repeat_ratio"] = found.ratio
+            faults = faults or found.parity_fault or ""
+            if found.unequal:
+                condemn(list(start.trials), "UNEQUAL_WORK", found.unequal)
+        if faults:
+            facts[name]["fault"] = f"after the trials answers differ from the reference: {faults}"
+            mine = [trial for trial in start.trials if trial.interface == name]
+            condemn(mine, "PARITY_DRIFT", facts[name]["fault"])
+
+
+def main_interface(stack: Stack, facts: Mapping[str, Any]) -> str:
+    """The first of stack.toml's interfaces that this start serves."""
+    return next(each.name for each in stack.interfaces if each.name in facts)
+
+
 def run_start(
     bench: Bench,
     installed: Installed,
@@ -123,6 +103,7 @@ def run_start(
     report: Reporter,
     save: Save,
     save_start: SaveStart,
+    condemn: Condemn,
 ) -> bool:
     """Serve one start's trials. Returns whether all went well; whatever happened has its rows."""
     stack = installed.stack
@@ -132,7 +113,10 @@ def run_start(
     left = list(todo)
     facts: dict[str, dict[str, Any]] = {name: {} for name in interfaces}
     fault: str | None = None
+    went_well = True
     running: Running | None = None
+    devices = gpu.handles()
+    unused = gpu.read(devices).memory_bytes or 0
     try:
         report.step(f"{place}: starting")
         running = server.start(stack, installed.env, variables, bench.cpus.server, logs, bench.mark)
@@ -150,23 +134,33 @@ def run_start(
             }
             if not gate.parity.passed:
                 few = "; ".join(gate.parity.faults[:3])
-                facts[name]["parity_fault"] = f"answers differ from the reference: {few}"
-                report.note(f"{place}: {name}: {facts[name]['parity_fault']}")
+                facts[name]["fault"] = f"answers differ from the reference: {few}"
+                facts[name]["code"] = "PARITY_DRIFT"
+                report.note(f"{place}: {name}: {facts[name]['fault']}")
+        grown = (gpu.read(devices).memory_bytes or 0) - unused
+        holders = gpu.memory_by_process(devices)
+        if why := wrong_device(bench.device, running.processes(), holders, grown):
+            report.note(f"{place}: {why}")
+            for fact in facts.values():
+                fact |= {"fault": why, "code": "WRONG_DEVICE"}
         for trial in todo:
             load = bench.group.loads[trial.load]
-            if why := facts[trial.interface].get("parity_fault"):
-                save(trial, {}, conclude({"PARITY_DRIFT"}), why)
+            if why := facts[trial.interface].get("fault"):
+                save(trial, {}, conclude({facts[trial.interface]["code"]}), why)
             elif load.kind in SCHEDULED and rates[trial.load] is None:
                 why = "no bare engine could be timed, so there is no ceiling to take a share of"
                 save(trial, {}, conclude({"NOT_MEASURED"}), why)
             else:
+                before = quieten(bench, running, report)
+                rate = rates[trial.load]
                 report.step(f"{place}: {trial.interface}: {trial.load}")
                 ask = search if load.kind in SEARCHES else measure
                 figures, verdict = ask(
-                    bench, running, artefact, trial, load, rates[load.name], engine_per_s, idle_mb
+                    bench, running, artefact, trial, load, rate, engine_per_s, idle_mb, before
                 )
-                save(trial, figures, verdict, figures.pop("detail", None))
+                save(trial, figures, verdict, verdict.detail)
             left.remove(trial)
+        look_back(bench, running, artefact, start, facts, report, condemn)
     except StackFailed as failure:
         fault = str(failure)
     except OSError as failure:
@@ -180,8 +174,10 @@ def run_start(
     for trial in left:
         save(trial, {}, conclude({"NOT_MEASURED"}), fault)
     for name in interfaces:
-        parity_fault = facts[name].pop("parity_fault", None)
-        reason = fault or parity_fault
+        own_fault = facts[name].pop("fault", None)
+        facts[name].pop("code", None)
+        reason = fault or own_fault
         row = stack_row(installed, name, "failed" if reason else "measured", reason, **facts[name])
         save_start(name, row)
-    return fault is None and all("parity_fault" not in fact for fact in facts.values())
+        went_well = went_well and reason is None
+    return went_well

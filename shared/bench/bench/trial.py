@@ -1,8 +1,8 @@
 """One trial: load a running server for a window, watch it, and turn what was seen into a row."""
 
 import shutil
-import time
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +13,12 @@ from bench.config import Group, Load, Profile
 from bench.cpus import CpuSplit
 from bench.errors import StackFailed
 from bench.generator import Generated, load_plan, make_plan, run_k6
-from bench.machine import HostTimes, host_times, throttle_count
 from bench.plan import Trial, steady_s
 from bench.processes import reset_peak, tree_peak_excess_bytes, tree_pss_bytes
 from bench.sampler import Sampler
 from bench.server import Running
 from bench.store import write_json
+from bench.surroundings import Reading, between, read_machine
 from bench.verdict import Surroundings, Verdict, judge
 
 
@@ -27,9 +27,7 @@ class Edge:
     """What was read at one edge of the window."""
 
     counters: dict[str, float | None]
-    host: HostTimes
-    ours_cpu_s: float
-    throttled: int | None
+    machine: Reading
 
 
 @dataclass
@@ -49,9 +47,7 @@ class Watch:
             watched_ns += self.sampler.generator.read().cpu_ns
         self.edges[name] = Edge(
             counters=prometheus.scrape(url, stack.metrics_map),
-            host=host_times(),
-            ours_cpu_s=watched_ns / 1e9 + time.process_time(),
-            throttled=throttle_count(),
+            machine=read_machine(watched_ns, self.sampler.devices, self.running.processes),
         )
 
 
@@ -62,6 +58,7 @@ class Bench:
     group: Group
     profile: Profile
     payloads: list[Payload]
+    held_back: list[Payload]
     cpus: CpuSplit
     k6: Path
     device: str
@@ -70,20 +67,14 @@ class Bench:
     mark: str
 
 
-def surroundings(watch: Watch, bench: Bench) -> Surroundings:
+def surroundings(watch: Watch, bench: Bench, before: Mapping[str, str]) -> Surroundings:
     """What the machine did beside the trial, between the two edges."""
-    first, last = watch.edges["start"], watch.edges["end"]
-    seconds = max(1e-9, last.host.at - first.host.at)
-    cpus = len(set(bench.cpus.server) | set(bench.cpus.client))
-    steal = (last.host.steal_s - first.host.steal_s) / seconds / max(1, cpus)
-    busy = last.host.busy_s - first.host.busy_s
-    ours = last.ours_cpu_s - first.ours_cpu_s
-    return Surroundings(
-        steal_share=max(0.0, steal),
-        neighbour_cpus=max(0.0, (busy - ours) / seconds),
+    first, last = watch.edges["start"].machine, watch.edges["end"].machine
+    return replace(
+        between(first, last, bench.cpus.count),
         shared_cpus=bench.cpus.shared,
         unpinned=bench.runtime == "ambient",
-        throttled=(first.throttled or 0) < (last.throttled or 0),
+        before=before,
     )
 
 
@@ -167,8 +158,12 @@ def measure(
     rate: float | None,
     engine_per_s: float | None,
     memory_idle_mb: float | None,
+    before: Mapping[str, str],
 ) -> tuple[dict[str, Any], Verdict]:
-    """Load, record, compute, judge. Returns (figures, verdict). Raises StackFailed, OSError."""
+    """Load, record, compute, judge. Returns (figures, verdict). Raises StackFailed, OSError.
+
+    `before`: what disturbed the machine before the trial, by code.
+    """
     folder = bench.raw / trial.id
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
@@ -182,7 +177,7 @@ def measure(
     (folder / "records.csv").unlink()
     metrics.store_samples(watch.sampler.rows, folder / "samples.parquet")
     counters = prometheus.difference(watch.edges["start"].counters, watch.edges["end"].counters)
-    beside = surroundings(watch, bench)
+    beside = surroundings(watch, bench, before)
     context: dict[str, Any] = {
         "window_start_ns": generated.window_start_ns,
         "window_end_ns": generated.window_end_ns,

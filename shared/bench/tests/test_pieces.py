@@ -20,7 +20,7 @@ from bench.store import read_json, write_json
 from bench.verdict import Surroundings, judge
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
-QUIET = Surroundings(0.0, 0.0, False, False, False)
+QUIET = Surroundings()
 CLOSED = Load("closed-2", "closed", users=2)
 OPEN = Load("open", "open", arrivals="constant", share=0.5)
 SEARCH = Load("search", "search", arrivals="constant", low=0.1, high=1.2)
@@ -185,6 +185,7 @@ def test_a_tree_is_measured_and_ended_whole() -> None:
         (CLOSED, {"errors": 3}, QUIET, "INVALID", "ERRORS"),
         (CLOSED, {"errors": 2}, QUIET, "VALID", None),
         (CLOSED, {"errors": 4, "wrong_answers": 4}, QUIET, "INVALID", "PARITY_DRIFT"),
+        (CLOSED, {"cache_hits": 50.0}, QUIET, "INVALID", "UNEQUAL_WORK"),
         (OPEN, {"errors": 5, "dropped": 5}, QUIET, "INVALID", "DROPPED_ITERATIONS"),
         (OPEN, {"generator_late_p99_ms": 30.0}, QUIET, "INVALID", "GENERATOR_LATE"),
         (CLOSED, {"latency_p95_ms": None, "offered": 40}, QUIET, "DEGRADED", "TOO_FEW_SAMPLES"),
@@ -199,11 +200,13 @@ def test_a_tree_is_measured_and_ended_whole() -> None:
         (BURST, {"errors": 1, "wrong_answers": 1}, QUIET, "INVALID", "PARITY_DRIFT"),
         (BURST, {"before_burst_p95_ms": None}, QUIET, "DEGRADED", "TOO_FEW_SAMPLES"),
         (BURST, {"generator_late_p99_ms": 30.0}, QUIET, "INVALID", "GENERATOR_LATE"),
-        (CLOSED, {}, Surroundings(0.05, 0, False, False, False), "DEGRADED", "STEAL"),
-        (CLOSED, {}, Surroundings(0, 0.5, False, False, False), "DEGRADED", "NOISY_NEIGHBOUR"),
-        (CLOSED, {}, Surroundings(0, 0, True, False, False), "DEGRADED", "SHARED_CPUS"),
-        (CLOSED, {}, Surroundings(0, 0, False, True, False), "DEGRADED", "UNPINNED"),
-        (CLOSED, {}, Surroundings(0, 0, False, False, True), "DEGRADED", "THROTTLED"),
+        (CLOSED, {}, Surroundings(steal_share=0.05), "DEGRADED", "STEAL"),
+        (CLOSED, {}, Surroundings(neighbour_cpus=0.5), "DEGRADED", "NOISY_NEIGHBOUR"),
+        (CLOSED, {}, Surroundings(strangers=("process 7",)), "DEGRADED", "NOISY_NEIGHBOUR"),
+        (CLOSED, {}, Surroundings(before={"STEAL": "seen"}), "DEGRADED", "STEAL"),
+        (CLOSED, {}, Surroundings(shared_cpus=True), "DEGRADED", "SHARED_CPUS"),
+        (CLOSED, {}, Surroundings(unpinned=True), "DEGRADED", "UNPINNED"),
+        (CLOSED, {}, Surroundings(throttled="heat"), "DEGRADED", "THROTTLED"),
     ],
 )
 def test_verdicts(
@@ -212,6 +215,7 @@ def test_verdicts(
     said = judge({**GOOD, **change}, load, beside, parity_held=True)
     assert said.verdict == verdict
     assert (reason in said.reasons) if reason else not said.reasons
+    assert bool(said.detail) == bool(reason), "each reason says what was seen"
 
 
 def test_nothing_is_valid_without_parity() -> None:

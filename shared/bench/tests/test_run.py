@@ -14,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,7 +23,10 @@ from bench import server
 from bench.config import load_stack
 from bench.errors import StackFailed
 from bench.paths import BUILD, ROOT
+from bench.plan import Start, Trial
 from bench.processes import MARK, end_processes, marked
+from bench.run import Recorder
+from bench.store import write_json
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups"
 K6 = BUILD / "tools" / "bin" / "k6"
@@ -98,6 +102,7 @@ def test_each_fault_costs_its_own_rows_only(bench: Any, tmp_path: Path) -> None:
         ("never-ready", "NOT_MEASURED"),
         ("dies", "NOT_MEASURED"),
         ("wrong-answers", "PARITY_DRIFT"),
+        ("caches", "UNEQUAL_WORK"),
     ):
         assert any(reason in row["reasons"] for row in by_stack[name]), by_stack[name]
         for row in by_stack[name]:
@@ -108,12 +113,13 @@ def test_each_fault_costs_its_own_rows_only(bench: Any, tmp_path: Path) -> None:
     assert stacks["steady"]["ready_s"] > 0 and stacks["steady"]["first_request_ms"] > 0
     assert "not ready after 3 s" in stacks["never-ready"]["reason"]
     assert "server" in stacks["dies"]["reason"]
+    assert stacks["caches"]["repeat_ratio"] < 0.9 < stacks["steady"]["repeat_ratio"] * 2
     assert "killed" in stacks["hangs-on-stop"]["reason"]
     assert "differ from the reference" in stacks["wrong-answers"]["reason"]
     assert stacks["needs-more"]["status"] == "skipped"
     assert stacks["needs-more"]["reason"] == "no-such-command is not on PATH"
     assert stacks["needs-more"]["fix"] == "install no-such-command" and "needs-more" not in by_stack
-    well = {"steady", "paced", "needs-more"}
+    well = {"steady", "paced", "caches", "needs-more"}
     assert all(row["status"] == "failed" for name, row in stacks.items() if name not in well)
     assert marked(server.run_mark()) == [], "something was left running"
 
@@ -162,6 +168,38 @@ def test_an_interrupted_run_is_continued(bench: Any, tmp_path: Path, end: signal
     assert len(rows(tmp_path, "trials")) == 3
     assert all(file.read_text() == text for file, text in first.items())
     assert marked(server.run_mark()) == []
+
+
+def test_a_start_is_finished_when_it_was_looked_back_on(tmp_path: Path) -> None:
+    """Its trials are done, but nobody knows yet whether they count."""
+    trial = Trial(
+        "9.s.digest.rest.closed-2.b1", "9-echo", "s", "digest", "rest", "closed-2", 1, 1, 7
+    )
+    start = Start("9-echo", "s", "digest", 1, (trial,))
+    recorder = Recorder(SimpleNamespace(folder=tmp_path), {})
+    assert not recorder.complete(start)
+    write_json(recorder.trial_file(trial), {"reasons": []})
+    assert recorder.done(trial) and not recorder.complete(start)
+    write_json(recorder.stack_file("9-echo", "s", "digest", "rest", 1), {})
+    assert recorder.complete(start)
+
+
+@pytest.mark.slow
+def test_a_start_cut_off_before_its_audit_is_audited_later(bench: Any, tmp_path: Path) -> None:
+    """Rows are written as trials end, the audit comes after them: killed in between, a caching
+    stack's rows would stay VALID for good if a continued run took them for finished."""
+    process = bench(STACK="caches")
+    wait_for(lambda: len(list(tmp_path.glob("*/trials/*.json"))) == 2, "both trials")
+    process.kill()
+    finish(process)
+    assert not rows(tmp_path, "stacks"), "the kill came after the audit"
+    assert not any("UNEQUAL_WORK" in row["reasons"] for row in rows(tmp_path, "trials"))
+    process = bench(RUN=run_id(tmp_path))
+    said = finish(process)
+    assert process.returncode == 0, said
+    assert all("UNEQUAL_WORK" in row["reasons"] for row in rows(tmp_path, "trials")), said
+    assert len(rows(tmp_path, "trials")) == 2 and rows(tmp_path, "stacks")
+    assert "closed-2\n" not in said, "what was measured is not measured again"
 
 
 def test_two_runs_at_once_do_not_measure_each_other(bench: Any, tmp_path: Path) -> None:
