@@ -13,6 +13,7 @@ ONE_ROW = {
     "trials": "a planned trial",
     "comparisons": "a pair of stacks on one metric and workload in a run",
     "requests": "a request, where raw records are kept",
+    "calibrations": "a `make calibrate`",
 }
 
 

@@ -36,6 +36,7 @@ SOURCES = (
         ("run_id", "group_id", "stack", "model", "interface", "block"),
     ),
     Source("trials", "trial_files", "*/trials/*.json", ("run_id", "trial_id")),
+    Source("calibrations", "calibration_files", "calibration/*.json", ("calibration_id",)),
 )
 
 
@@ -55,7 +56,7 @@ def results_folder(given: str | None = None) -> Path:
 
 @contextmanager
 def open_results(folder: Path, *, raw: bool = False) -> Generator[Loaded]:
-    """The five views over a results folder; `requests` is empty unless `raw`, which copies them.
+    """The views over a results folder; `requests` is empty unless `raw`, which copies them.
 
     The folder may come from strangers: its files are data only. A file that is corrupt, half
     written, of another kind or a second copy of a row is left out and named in `warnings`.

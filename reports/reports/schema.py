@@ -5,12 +5,19 @@ from typing import Any
 
 from reports.columns import RESULTS, Column, in_file
 
-FILES = {"runs": "run", "stacks": "stack", "trials": "trial", "comparisons": "comparisons"}
+FILES = {
+    "runs": "run",
+    "stacks": "stack",
+    "trials": "trial",
+    "comparisons": "comparisons",
+    "calibrations": "calibration",
+}
 TITLES = {
     "runs": "run.json: what a run measured, on what, with what",
     "stacks": "stacks/*.json: one interface of one start of a stack, or of one that never started",
     "trials": "trials/*.json: one planned trial",
     "comparisons": "comparisons.json: pairs of stacks, written when a run ends",
+    "calibrations": "calibration/*.json: the generator held against a null server and its goals",
 }
 JSON_TYPES = {
     "VARCHAR": "string",

@@ -16,6 +16,7 @@ GLOBS = {
     "stack": "*/stacks/*.json",
     "trial": "*/trials/*.json",
     "comparisons": "*/comparisons.json",
+    "calibration": "calibration/*.json",
 }
 
 

@@ -9,9 +9,9 @@ from types import FrameType
 from rich.console import Console
 
 from bench import doctor
-from bench.calibration import calibrate
 from bench.cpus import split_cpus
 from bench.errors import StackFailed, StackSkipped, UserError
+from bench.goals import calibrate_fully
 from bench.lock import INTERRUPTS, machine_to_ourselves
 from bench.processes import adopt_orphans
 from bench.progress import Reporter
@@ -65,8 +65,8 @@ def run_calibrate(_settings: Settings, console: Console) -> int:
     with Reporter(console) as report, machine_to_ourselves(report):
         k6 = ensure_k6(report)
         os.sched_setaffinity(0, cpus.client)
-        found = calibrate(k6, cpus, report, short=False)
-    print_calibration(console, found)
+        found, file = calibrate_fully(k6, cpus, report)
+    print_calibration(console, found, file)
     return 0
 
 
