@@ -49,8 +49,12 @@ bench: tools ## measure: PROFILE=smoke unless told otherwise; RUN=<id> continues
 	@$(STUDY_PYTHON) -m bench bench
 
 .PHONY: calibrate
-calibrate: tools ## how wrong the generator's figures can be here, against a server that keeps its own record
+calibrate: tools ## how wrong the generator's figures can be here, each beside its goal (5 minutes)
 	@$(STUDY_PYTHON) -m bench calibrate
+
+.PHONY: overhead
+overhead: tools ## what REST, gRPC, SSE and WebSocket cost by themselves, by payload size
+	@$(STUDY_PYTHON) -m bench overhead
 
 .PHONY: recompute
 recompute: tools ## derive a run's figures again from its raw records and compare: RUN=<id>

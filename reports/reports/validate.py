@@ -17,6 +17,8 @@ GLOBS = {
     "trial": "*/trials/*.json",
     "comparisons": "*/comparisons.json",
     "calibration": "calibration/*.json",
+    "overhead": "overhead/*.json",
+    "crosschecks": "crosscheck/*.json",
 }
 
 

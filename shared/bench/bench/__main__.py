@@ -13,6 +13,7 @@ from bench.cpus import split_cpus
 from bench.errors import StackFailed, StackSkipped, UserError
 from bench.goals import calibrate_fully
 from bench.lock import INTERRUPTS, machine_to_ourselves
+from bench.overhead import overhead
 from bench.processes import adopt_orphans
 from bench.progress import Reporter
 from bench.recompute import recompute
@@ -70,12 +71,24 @@ def run_calibrate(_settings: Settings, console: Console) -> int:
     return 0
 
 
+def run_overhead(_settings: Settings, console: Console) -> int:
+    """`make overhead`."""
+    adopt_orphans()
+    cpus = split_cpus(dict(os.environ))
+    with Reporter(console) as report, machine_to_ourselves(report):
+        k6 = ensure_k6(report)
+        os.sched_setaffinity(0, cpus.client)
+        overhead(k6, cpus, report, console)
+    return 0
+
+
 TARGETS = {
     "bench": run_bench,
     "doctor": run_doctor,
     "k6": run_k6_build,
     "serve": run_serve,
     "calibrate": run_calibrate,
+    "overhead": run_overhead,
     "recompute": recompute,
 }
 

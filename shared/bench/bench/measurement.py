@@ -30,6 +30,19 @@ def header(k6: Path, cpus: CpuSplit, name: str) -> dict[str, Any]:
     }
 
 
+def flat_header(k6: Path, cpus: CpuSplit, name: str) -> dict[str, Any]:
+    """The same for files whose rows each carry it: the machine in three columns."""
+    full = header(k6, cpus, name)
+    machine, versions = full.pop("machine"), full.pop("versions")
+    return {
+        **full,
+        "cpu_model": machine["cpu_model"],
+        "cpus": machine["cpus"],
+        "kernel": machine["kernel"],
+        "k6_version": versions["k6"],
+    }
+
+
 def save(kind: str, identity: str, data: dict[str, Any]) -> Path:
     """Write results/<kind>/<id>.json. Returns the file."""
     file = results_dir() / kind / f"{identity}.json"
