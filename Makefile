@@ -56,6 +56,14 @@ calibrate: tools ## how wrong the generator's figures can be here, each beside i
 overhead: tools ## what REST, gRPC, SSE and WebSocket cost by themselves, by payload size
 	@$(STUDY_PYTHON) -m bench overhead
 
+.PHONY: crosscheck
+crosscheck: tools ## k6 beside Locust and an asyncio client, on a known truth and on one stack
+	@$(STUDY_PYTHON) -m bench crosscheck
+
+.PHONY: requests
+requests: tools ## write down what k6 sends a stack, for other load generators: GROUP=1 STACK=triton
+	@$(STUDY_PYTHON) -m bench requests
+
 .PHONY: recompute
 recompute: tools ## derive a run's figures again from its raw records and compare: RUN=<id>
 	@$(STUDY_PYTHON) -m bench recompute

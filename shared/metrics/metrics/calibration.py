@@ -44,11 +44,47 @@ def interface_overhead(loads: Sequence[Load]) -> dict[str, Any]:
     return row
 
 
+def reported(requests: Path, window_ns: tuple[int, int]) -> dict[str, Any]:
+    """The latencies that a tool gave: the columns of ../sql/calibration/reported.sql."""
+    with connection() as db:
+        define_percentiles(db)
+        _set_context(db, window_ns, stalled=False)
+        db.execute("create table requests as select * from read_parquet(?)", [str(requests)])
+        (row,) = _query(db, "calibration/reported.sql")
+        return row
+
+
+def known_truth(load: Load, *, stalled: bool) -> dict[str, Any]:
+    """What callers had to wait by the server's record: ../sql/calibration/crosscheck.sql.
+
+    `stalled`: the server was told to send nothing for a while. Raises MetricsError where nothing
+    matches.
+    """
+    with _matched([load]) as db:
+        _set_context(db, load.window_ns, stalled=stalled)
+        (row,) = _query(db, "calibration/crosscheck.sql")
+        return row
+
+
+def _set_context(
+    db: duckdb.DuckDBPyConnection, window_ns: tuple[int, int], *, stalled: bool
+) -> None:
+    db.execute(
+        "create table context as select ?::bigint as window_start_ns,"
+        " ?::bigint as window_end_ns, ?::boolean as stalled",
+        [*window_ns, stalled],
+    )
+
+
+def _query(db: duckdb.DuckDBPyConnection, definition: str) -> list[dict[str, Any]]:
+    cursor = db.execute((SQL / definition).read_text("utf-8"))
+    names = [column[0] for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
 def _rows(loads: Sequence[Load], definition: str) -> list[dict[str, Any]]:
     with _matched(loads) as db:
-        cursor = db.execute((SQL / definition).read_text("utf-8"))
-        names = [column[0] for column in cursor.description or []]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+        return _query(db, definition)
 
 
 @contextmanager
