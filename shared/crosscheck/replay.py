@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gevent
 from locust import HttpUser, constant, events, task
+from locust.env import Environment
 from urllib3.util import SKIP_HEADER
 
 from records import Records, circle, read_requests
@@ -47,8 +49,14 @@ class Replay(HttpUser):
 
 
 if folder := os.environ.get("RECORDS"):
-    warmup, window = float(os.environ["WARMUP"]), float(os.environ["WINDOW"])
-    records = Records(Path(folder), warmup, window)
+    kept: list[Records] = []
+
+    @events.test_start.add_listener
+    def begin(environment: Environment, **_: Any) -> None:
+        """The window is counted from here; --run-time counts Locust's own start as well."""
+        warmup, window = float(os.environ["WARMUP"]), float(os.environ["WINDOW"])
+        kept.append(Records(Path(folder), warmup, window))
+        gevent.spawn_later(warmup + window, environment.runner.quit)
 
     @events.request.add_listener
     def record(response_time: float, response: Any, exception: Any, **_: Any) -> None:
@@ -57,9 +65,10 @@ if folder := os.environ.get("RECORDS"):
         status = getattr(response, "status_code", -1) or -1
         body = getattr(response, "content", b"") or b""
         sent = done - int(response_time * 1e6)
-        records.put(sent, done, status, body, str(exception) if exception else "")
+        kept[-1].put(sent, done, status, body, str(exception) if exception else "")
 
     @events.quit.add_listener
     def close(**_: Any) -> None:
         """Put what was recorded on the disk."""
-        records.file.close()
+        for records in kept:
+            records.file.close()

@@ -35,12 +35,7 @@ def client_command(cell: Cell, env: Path, base: str, requests: Path, folder: Pat
         return [
             *(str(env / "bin" / "locust"), "-f", str(PROJECT / "replay.py"), "--headless"),
             *("--host", base, "--users", str(USERS), "--spawn-rate", str(USERS)),
-            *(
-                "--run-time",
-                f"{WARMUP_S + WINDOW_S:.0f}s",
-                "--only-summary",
-                "--exit-code-on-error=0",
-            ),
+            *("--only-summary", "--exit-code-on-error=0"),
         ]
     load = ("--rate", str(cell.rate_per_s)) if cell.rate_per_s else ("--users", str(USERS))
     return [
