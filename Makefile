@@ -88,6 +88,10 @@ columns: tools ## every column of every view, with its unit and meaning
 validate: tools ## check every results file against its schema
 	@$(STUDY_PYTHON) -m reports.validate --results "$(or $(RESULTS),results)"
 
+.PHONY: tables
+tables: tools ## renew the documents' measured tables from the newest calibrate, overhead and crosscheck
+	@$(STUDY_PYTHON) -m reports.tables
+
 .PHONY: serve
 serve: tools ## start one stack by hand: GROUP=1 STACK=triton; Ctrl-C stops it
 	@$(STUDY_PYTHON) -m bench serve

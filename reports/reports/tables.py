@@ -118,12 +118,12 @@ TABLES: dict[str, Callable[[Path], str]] = {
     "calibration": calibration,
 }
 DOCUMENTS = (ROOT / "README.md", ROOT / "shared" / "crosscheck" / "README.md")
-PLACE = re.compile(r"(<!-- (\w+): [^>]*-->\n).*?(\n<!-- end of \2 -->)", re.S)
+PLACE = re.compile(r"(<!-- (\w+): [^>]*-->\n).*?(<!-- end of \2 -->)", re.S)
 
 
 def renewed(text: str, folder: Path) -> str:
     """A document's text with its tables from these results. Raises ValueError, KeyError."""
-    return PLACE.sub(lambda found: found[1] + TABLES[found[2]](folder) + found[3], text)
+    return PLACE.sub(lambda found: f"{found[1]}{TABLES[found[2]](folder)}\n{found[3]}", text)
 
 
 def main() -> None:
