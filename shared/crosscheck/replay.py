@@ -48,14 +48,14 @@ class Replay(HttpUser):
         )
 
 
-if folder := os.environ.get("RECORDS"):
+if os.environ.get("RECORDS"):
     kept: list[Records] = []
 
     @events.test_start.add_listener
     def begin(environment: Environment, **_: Any) -> None:
         """The window is counted from here; --run-time counts Locust's own start as well."""
         warmup, window = float(os.environ["WARMUP"]), float(os.environ["WINDOW"])
-        kept.append(Records(Path(folder), warmup, window))
+        kept.append(Records(Path(os.environ["RECORDS"]), warmup, window))
         gevent.spawn_later(warmup + window, environment.runner.quit)
 
     @events.request.add_listener
