@@ -95,6 +95,7 @@ def goals_of(case: Case, rows: list[dict[str, Any]]) -> list[Goal]:
 
 def measure(k6: Path, cpus: CpuSplit, report: Reporter) -> dict[str, Any]:
     """All cases, at least RUNS runs each. Returns the file's object. Raises StackFailed."""
+    facts = header(k6, cpus, "calibration_id")
     rows: dict[Case, list[dict[str, Any]]] = {case: [] for case in CASES}
     report.plan(len(CASES) * RUNS * (SPAN.warmup_s + SPAN.window_s + 1))
     for number in range(1, MOST_RUNS + 1):
@@ -110,7 +111,7 @@ def measure(k6: Path, cpus: CpuSplit, report: Reporter) -> dict[str, Any]:
         Goal("http", "highest rate without drops", "1/s", highest, RATE_PER_S, at_most=False)
     )
     return {
-        **header(k6, cpus, "calibration_id"),
+        **facts,
         # The worst protocol's, in its median run.
         "calibration_error_p99_ms": max(
             (
