@@ -47,8 +47,20 @@ bench: tools ## measure: PROFILE=smoke unless told otherwise; RUN=<id> continues
 	@$(STUDY_PYTHON) -m bench bench
 
 .PHONY: calibrate
-calibrate: tools ## how wrong the generator's figures can be here, against a server that keeps its own record
+calibrate: tools ## how wrong the generator's figures can be here, each beside its goal (5 minutes)
 	@$(STUDY_PYTHON) -m bench calibrate
+
+.PHONY: overhead
+overhead: tools ## what REST, gRPC, SSE and WebSocket cost by themselves, by payload size
+	@$(STUDY_PYTHON) -m bench overhead
+
+.PHONY: crosscheck
+crosscheck: tools ## k6 beside Locust and an asyncio client, on a known truth and on one stack
+	@$(STUDY_PYTHON) -m bench crosscheck
+
+.PHONY: requests
+requests: tools ## write down what k6 sends a stack, for other load generators: GROUP=1 STACK=triton
+	@$(STUDY_PYTHON) -m bench requests
 
 .PHONY: recompute
 recompute: tools ## derive a run's figures again from its raw records and compare: RUN=<id>
@@ -73,6 +85,10 @@ columns: tools ## every column of every view, with its unit and meaning
 .PHONY: validate
 validate: tools ## check every results file against its schema
 	@$(STUDY_PYTHON) -m reports.validate --results "$(or $(RESULTS),results)"
+
+.PHONY: tables
+tables: tools ## renew the documents' measured tables from the newest calibrate, overhead and crosscheck
+	@$(STUDY_PYTHON) -m reports.tables
 
 .PHONY: serve
 serve: tools ## start one stack by hand: GROUP=1 STACK=triton; Ctrl-C stops it

@@ -13,6 +13,9 @@ ONE_ROW = {
     "trials": "a planned trial",
     "comparisons": "a pair of stacks on one metric and workload in a run",
     "requests": "a request, where raw records are kept",
+    "calibrations": "a `make calibrate`",
+    "overhead": "an interface, payload size and kind of connection in a `make overhead`",
+    "crosschecks": "a generator under a load in a `make crosscheck`",
 }
 
 

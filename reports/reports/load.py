@@ -36,6 +36,13 @@ SOURCES = (
         ("run_id", "group_id", "stack", "model", "interface", "block"),
     ),
     Source("trials", "trial_files", "*/trials/*.json", ("run_id", "trial_id")),
+    Source("calibrations", "calibration_files", "calibration/*.json", ("calibration_id",)),
+)
+# Files that hold a list of rows under the view's name; `key` is the same in all rows of a file.
+LISTS = (
+    Source("comparisons", "comparison_files", "*/comparisons.json", ("run_id",)),
+    Source("overhead", "overhead_files", "overhead/*.json", ("overhead_id",)),
+    Source("crosschecks", "crosscheck_files", "crosscheck/*.json", ("crosscheck_id",)),
 )
 
 
@@ -55,7 +62,7 @@ def results_folder(given: str | None = None) -> Path:
 
 @contextmanager
 def open_results(folder: Path, *, raw: bool = False) -> Generator[Loaded]:
-    """The five views over a results folder; `requests` is empty unless `raw`, which copies them.
+    """The views over a results folder; `requests` is empty unless `raw`, which copies them.
 
     The folder may come from strangers: its files are data only. A file that is corrupt, half
     written, of another kind or a second copy of a row is left out and named in `warnings`.
@@ -70,7 +77,8 @@ def open_results(folder: Path, *, raw: bool = False) -> Generator[Loaded]:
             warnings: list[str] = []
             for source in SOURCES:
                 _load_rows(db, folder, source, warnings)
-            _load_comparisons(db, folder, warnings)
+            for source in LISTS:
+                _load_lists(db, folder, source, warnings)
             _load_requests(db, folder, raw, warnings)
             for view in sorted((RESULTS / "views").glob("*.sql")):
                 db.execute(view.read_text("utf-8"))
@@ -175,45 +183,47 @@ def _fault_of_row(row: dict[str, Any], required: list[str]) -> str | None:
     return None
 
 
-def _load_comparisons(db: duckdb.DuckDBPyConnection, folder: Path, warnings: list[str]) -> None:
-    columns = in_file("comparisons")
-    _create(db, "comparison_files", columns)
+def _load_lists(
+    db: duckdb.DuckDBPyConnection, folder: Path, source: Source, warnings: list[str]
+) -> None:
+    columns = in_file(source.view)
+    _create(db, source.table, columns)
     usable: list[Path] = []
     seen: dict[str, Path] = {}
-    for file in sorted(folder.glob("*/comparisons.json")):
+    for file in sorted(folder.glob(source.glob)):
         data, fault = _read(file)
         if data is not None:
-            fault, run = _run_compared(data.get("comparisons"))
-            if not fault and run and run in seen:
-                fault = f"the same run as {seen[run].relative_to(folder)}"
-            seen.setdefault(run, file)
+            fault, name = _whose(data.get(source.view), source)
+            if not fault and name and name in seen:
+                fault = f"the same {source.key[0]} as {seen[name].relative_to(folder)}"
+            seen.setdefault(name, file)
         if fault:
             warnings.append(f"{file.relative_to(folder)}: {fault}; left out")
         else:
             usable.append(file)
     fields = ", ".join(f'"{column.name}" {column.type}' for column in columns)
     statement = (
-        "insert into comparison_files by name select unnest(one) from ("
-        "select unnest(comparisons) as one from read_json(?, columns=?,"
+        f"insert into {source.table} by name select unnest(one) from ("
+        f"select unnest({source.view}) as one from read_json(?, columns=?,"
         " format='unstructured', records=true))"
     )
-    types = {"comparisons": f"STRUCT({fields})[]"}
+    types = {source.view: f"STRUCT({fields})[]"}
     _insert(db, statement, types, usable, folder, warnings)
 
 
-def _run_compared(rows: Any) -> tuple[str | None, str]:
-    """(what is wrong with these comparisons, the run they are of)."""
+def _whose(rows: Any, source: Source) -> tuple[str | None, str]:
+    """(what is wrong with these rows, the run or measurement they are of)."""
     if not isinstance(rows, list):
-        return "holds no list of comparisons", ""
-    required = [column.name for column in in_file("comparisons") if column.required]
-    run = ""
+        return f"holds no list of {source.view}", ""
+    required = [column.name for column in in_file(source.view) if column.required]
+    name = ""
     for row in cast("list[Any]", rows):
         if not isinstance(row, dict):
-            return "holds a comparison that is no object", ""
+            return "holds a row that is no object", ""
         if fault := _lacking(cast("dict[str, Any]", row), required):
             return fault, ""
-        run = str(cast("dict[str, Any]", row)["run_id"])
-    return None, run
+        name = str(cast("dict[str, Any]", row)[source.key[0]])
+    return None, name
 
 
 def _load_requests(

@@ -5,13 +5,26 @@ from typing import Any
 
 from reports.columns import RESULTS, Column, in_file
 
-FILES = {"runs": "run", "stacks": "stack", "trials": "trial", "comparisons": "comparisons"}
+FILES = {
+    "runs": "run",
+    "stacks": "stack",
+    "trials": "trial",
+    "comparisons": "comparisons",
+    "calibrations": "calibration",
+    "overhead": "overhead",
+    "crosschecks": "crosschecks",
+}
 TITLES = {
     "runs": "run.json: what a run measured, on what, with what",
     "stacks": "stacks/*.json: one interface of one start of a stack, or of one that never started",
     "trials": "trials/*.json: one planned trial",
     "comparisons": "comparisons.json: pairs of stacks, written when a run ends",
+    "calibrations": "calibration/*.json: the generator held against a null server and its goals",
+    "overhead": "overhead/*.json: what interfaces cost by themselves, on a null server",
+    "crosschecks": "crosscheck/*.json: k6, Locust and an asyncio client beside the known truth",
 }
+# Files that hold a list of rows under the view's name.
+LISTS = ("comparisons", "overhead", "crosschecks")
 JSON_TYPES = {
     "VARCHAR": "string",
     "TIMESTAMPTZ": "string",
@@ -37,11 +50,11 @@ def file_schema(view: str) -> dict[str, Any]:
         row["if"] = {"properties": {"verdict": {"const": "INVALID"}}}
         row["then"] = {"properties": {name: {"type": "null"} for name in HEADLINES}}
         row["else"] = {"properties": {"offered": {"type": "integer", "minimum": 1}}}
-    if view == "comparisons":
+    if view in LISTS:
         row = {
             "type": "object",
-            "properties": {"comparisons": {"type": "array", "items": row}},
-            "required": ["comparisons"],
+            "properties": {view: {"type": "array", "items": row}},
+            "required": [view],
             "additionalProperties": False,
         }
     return {

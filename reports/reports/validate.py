@@ -16,6 +16,9 @@ GLOBS = {
     "stack": "*/stacks/*.json",
     "trial": "*/trials/*.json",
     "comparisons": "*/comparisons.json",
+    "calibration": "calibration/*.json",
+    "overhead": "overhead/*.json",
+    "crosschecks": "crosscheck/*.json",
 }
 
 

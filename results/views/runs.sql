@@ -24,6 +24,18 @@ select
     steal_share,
     calibration,
     try_cast(calibration ->> 'calibration_error_p99_ms' as double) as calibration_error_p99_ms,
+    from_json(
+        calibration -> 'cases',
+        '[{"protocol": "VARCHAR", "rate_per_s": "DOUBLE", "requests": "BIGINT",
+            "dropped": "BIGINT", "generator_cpu_s_per_1000": "DOUBLE", "steal_share": "DOUBLE",
+            "latency_error_p50_ms": "DOUBLE", "latency_error_p99_ms": "DOUBLE",
+            "latency_error_max_ms": "DOUBLE", "ttft_error_p50_ms": "DOUBLE",
+            "ttft_error_p99_ms": "DOUBLE", "ttft_error_max_ms": "DOUBLE",
+            "itl_error_p50_ms": "DOUBLE", "itl_error_p99_ms": "DOUBLE",
+            "itl_error_max_ms": "DOUBLE", "late_error_p50_ms": "DOUBLE",
+            "late_error_p99_ms": "DOUBLE", "late_error_max_ms": "DOUBLE"}]'
+    ) as calibration_cases,
+    try_cast(calibration ->> 'highest_rate_per_s' as double) as highest_rate_per_s,
     versions,
     groups
 from run_files;

@@ -9,13 +9,16 @@ from types import FrameType
 from rich.console import Console
 
 from bench import doctor
-from bench.calibration import calibrate
 from bench.cpus import split_cpus
+from bench.crosscheck import crosscheck
 from bench.errors import StackFailed, StackSkipped, UserError
+from bench.goals import calibrate_fully
 from bench.lock import INTERRUPTS, machine_to_ourselves
+from bench.overhead import overhead
 from bench.processes import adopt_orphans
 from bench.progress import Reporter
 from bench.recompute import recompute
+from bench.recording import requests_target
 from bench.run import bench
 from bench.serve import serve
 from bench.settings import Settings, read_settings
@@ -65,17 +68,49 @@ def run_calibrate(_settings: Settings, console: Console) -> int:
     with Reporter(console) as report, machine_to_ourselves(report):
         k6 = ensure_k6(report)
         os.sched_setaffinity(0, cpus.client)
-        found = calibrate(k6, cpus, report, short=False)
-    print_calibration(console, found)
+        found, file = calibrate_fully(k6, cpus, report)
+    print_calibration(console, found, file)
     return 0
 
 
+def run_overhead(_settings: Settings, console: Console) -> int:
+    """`make overhead`."""
+    adopt_orphans()
+    cpus = split_cpus(dict(os.environ))
+    with Reporter(console) as report, machine_to_ourselves(report):
+        k6 = ensure_k6(report)
+        os.sched_setaffinity(0, cpus.client)
+        overhead(k6, cpus, report, console)
+    return 0
+
+
+def run_crosscheck(settings: Settings, console: Console) -> int:
+    """`make crosscheck`."""
+    adopt_orphans()
+    cpus = split_cpus(dict(os.environ))
+    with Reporter(console) as report, machine_to_ourselves(report):
+        k6 = ensure_k6(report)
+        os.sched_setaffinity(0, cpus.client)
+        crosscheck(settings, k6, cpus, report, console)
+    return 0
+
+
+def run_requests(settings: Settings, console: Console) -> int:
+    """`make requests`."""
+    adopt_orphans()
+    with Reporter(console) as report:
+        return requests_target(settings, split_cpus(dict(os.environ)), report)
+
+
 TARGETS = {
+    "crosscheck": run_crosscheck,
     "bench": run_bench,
     "doctor": run_doctor,
     "k6": run_k6_build,
     "serve": run_serve,
     "calibrate": run_calibrate,
+    "overhead": run_overhead,
+    "requests": run_requests,
     "recompute": recompute,
 }
 

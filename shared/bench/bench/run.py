@@ -285,7 +285,7 @@ def bench(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
     report.plan(seconds)
     recorder = Recorder(run, earlier or provenance.run_facts(run, parts))
     if recorder.facts["calibration"] is None:
-        recorder.facts["calibration"] = calibrate(run.k6, cpus, report, short=True)
+        recorder.facts["calibration"] = calibrate(run.k6, cpus, report)
     recorder.save_facts()
     before = host_times()
     try:

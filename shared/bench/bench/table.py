@@ -1,5 +1,6 @@
 """The terminal's tables and lines: the plan before, a line a trial, the run's summary after."""
 
+import statistics
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -124,35 +125,38 @@ def best_efficiency(rows: Sequence[dict[str, Any]]) -> list[str]:
     ]
 
 
-def calibration_table(found: dict[str, Any]) -> Table:
-    """The generator's errors, a row a protocol; in milliseconds."""
-    title = "Generator against the null server's own record (p50 / p99 / max, ms)"
+def goals_table(found: dict[str, Any]) -> Table:
+    """What `make calibrate` found, each figure beside its goal."""
+    title = "Generator against the null server's own record"
     shown = Table(title=title, title_justify="left", header_style="bold", box=SIMPLE_HEAD)
-    shown.add_column("protocol")
-    for heading in ("offered/s", "latency", "TTFT", "ITL", "late start", "CPU s per 1,000"):
+    for heading in ("protocol", "figure"):
+        shown.add_column(heading)
+    for heading in ("reached", "goal"):
         shown.add_column(heading, justify="right", no_wrap=True)
-    for row in found["cases"]:
-        cells = [
-            " / ".join(
-                number(row.get(f"{name}_error_{end}_ms"), 2) for end in ("p50", "p99", "max")
-            )
-            if f"{name}_error_p50_ms" in row
-            else "–"
-            for name in ("latency", "ttft", "itl", "late")
-        ]
-        cost = number(row["generator_cpu_s_per_1000"], 2)
-        shown.add_row(row["protocol"], number(row["rate_per_s"], 0), *cells, cost)
+    shown.add_column("met")
+    for goal in found["goals"]:
+        digits = 2 if goal["at_most"] else 0
+        shown.add_row(
+            goal["protocol"],
+            goal["figure"],
+            f"{number(goal['reached'], digits)} {goal['unit']}",
+            f"{'≤' if goal['at_most'] else '≥'} {number(goal['goal'], digits)}",
+            {True: "[green]yes[/]", False: "[red]no[/]", None: "–"}[goal["met"]],
+        )
     return shown
 
 
-def print_calibration(console: Console, found: dict[str, Any]) -> None:
+def print_calibration(console: Console, found: dict[str, Any], file: Path) -> None:
     """What `make calibrate` found."""
-    console.print(calibration_table(found))
-    steal = max(row["steal_share"] for row in found["cases"])
+    console.print(goals_table(found))
+    stolen = [row["steal_share"] for row in found["runs"]]
     console.print(
-        f"highest rate sent on time: {number(found['highest_rate_per_s'], 0)} requests/s; "
-        f"CPU steal at most {steal:.1%}",
+        f"{len(stolen)} runs, {found['runs_left_out']} left out for CPU steal above 1% "
+        f"(median {statistics.median(stolen):.1%}, most {max(stolen):.1%}). "
+        f"{found['goals_met']} of {len(found['goals'])} goals met. Each run: {file}",
+        markup=False,
         highlight=False,
+        soft_wrap=True,
     )
 
 

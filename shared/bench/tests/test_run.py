@@ -27,6 +27,7 @@ from bench.plan import Start, Trial
 from bench.processes import MARK, end_processes, marked
 from bench.run import Recorder
 from bench.store import write_json
+from reports.load import open_results
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups"
 K6 = BUILD / "tools" / "bin" / "k6"
@@ -294,7 +295,15 @@ def test_each_run_says_how_wrong_its_generator_is(bench: Any, tmp_path: Path) ->
     (file,) = tmp_path.glob("*/run.json")
     found = json.loads(file.read_text())["calibration"]
     assert found["calibration_error_p99_ms"] > 0
-    assert {case["protocol"] for case in found["cases"]} >= {"http", "grpc", "sse"}
+    protocols = {"http", "grpc", "sse", "grpc-stream", "ws"}
+    assert {case["protocol"] for case in found["cases"]} == protocols
     for case in found["cases"]:
         assert case["requests"] > 50 and case["latency_error_p50_ms"] > 0
-    assert {"ttft_error_p99_ms", "itl_error_p99_ms"} <= set(found["cases"][-1])
+        if case["protocol"] not in ("http", "grpc"):
+            assert {"ttft_error_p99_ms", "itl_error_p99_ms"} <= set(case)
+    assert found["highest_rate_per_s"] is not None
+    with open_results(tmp_path) as loaded:
+        shown = loaded.db.execute(
+            "select unnest(calibration_cases, recursive := true) from runs"
+        ).fetchall()
+    assert {row[0] for row in shown} == protocols

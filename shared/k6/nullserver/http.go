@@ -2,6 +2,7 @@ package nullserver
 
 import (
 	"bytes"
+	"encoding/json"
 	"fmt"
 	"io"
 	"net/http"
@@ -18,6 +19,7 @@ const lastFrame = `"last": true`
 func (s *Server) routes() http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/unary", s.unary)
+	mux.HandleFunc("/json", s.json)
 	mux.HandleFunc("/events", s.events)
 	mux.HandleFunc("/ws", s.webSocket)
 	mux.HandleFunc("GET /control/log", s.showLog)
@@ -27,10 +29,26 @@ func (s *Server) routes() http.Handler {
 
 // unary answers JSON once; ?status= makes it fail with that status.
 func (s *Server) unary(w http.ResponseWriter, r *http.Request) {
+	if body, pace, ok := s.read(w, r); ok {
+		s.answer(w, r, body, pace)
+	}
+}
+
+// json is unary for a payload that comes as base64 in JSON. As with gRPC's messages, decoding it is part of reading.
+func (s *Server) json(w http.ResponseWriter, r *http.Request) {
 	body, pace, ok := s.read(w, r)
 	if !ok {
 		return
 	}
+	var ask struct{ Payload []byte }
+	if err := json.Unmarshal(body, &ask); err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	s.answer(w, r, ask.Payload, pace)
+}
+
+func (s *Server) answer(w http.ResponseWriter, r *http.Request, body []byte, pace Pace) {
 	e, done, err := s.begin(r.Context(), "http", len(body))
 	defer done()
 	if err != nil {

@@ -1,4 +1,5 @@
 // The null server's k6.js: every answer carries the server's number of the request, recorded as its units.
+import encoding from "k6/encoding";
 import { study } from "../js/study.js";
 
 // What a test wants of the server travels in plan.request.
@@ -38,6 +39,19 @@ const run = study({
       return { units: body.request, answers: [body.received], keys: ["word"] };
     },
   },
+  json: {
+    request: (asked) => ({
+      protocol: "http",
+      method: "POST",
+      url: url("http", "/json")(asked),
+      headers: { "Content-Type": "application/json" },
+      body: JSON.stringify({ payload: encoding.b64encode(asked.payloads[0].bytes) }),
+    }),
+    answer: ({ response }) => {
+      const body = response.json();
+      return { units: body.request, answers: [body.received], keys: ["word"] };
+    },
+  },
   multipart: {
     request: (asked) => ({
       protocol: "http",
@@ -52,7 +66,12 @@ const run = study({
     }),
   },
   sse: {
-    request: (asked) => ({ protocol: "sse", method: "POST", url: url("http", "/events")(asked), body: "{}" }),
+    request: (asked) => ({
+      protocol: "sse",
+      method: "POST",
+      url: url("http", "/events")(asked),
+      body: asked.payloads[0].bytes,
+    }),
     answer: ({ response }) =>
       streamed(response.chunks.map(({ data }) => (data === "[DONE]" ? {} : JSON.parse(data)))),
   },
@@ -60,7 +79,7 @@ const run = study({
     request: (asked) => ({
       protocol: "ws",
       url: url("ws", "/ws")(asked),
-      message: asked.payloads[0].text(),
+      message: asked.payloads[0].bytes,
       until: '"last"',
     }),
     answer: ({ response }) => streamed(response.chunks.map(({ data }) => JSON.parse(data))),

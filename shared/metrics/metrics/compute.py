@@ -67,13 +67,7 @@ def compute(requests: Path, samples: Path | None, context: Mapping[str, Value]) 
         _load_context(db, context)
         _load(db, "requests", requests, RECORD)
         _load(db, "samples", samples, SAMPLE)
-        db.create_function(  # pyright: ignore[reportUnknownMemberType]
-            "percentile_ranks",
-            percentile_ranks,
-            ["BIGINT", "DOUBLE"],  # pyright: ignore[reportArgumentType]
-            "STRUCT(low BIGINT, middle BIGINT, high BIGINT)",  # pyright: ignore[reportArgumentType]
-            null_handling=FunctionNullHandling.SPECIAL,  # too few requests: a null result
-        )
+        _define_ranks(db)
         for name, statement in _definitions("base"):
             _run(db, name, statement)
         figures: dict[str, Any] = {}
@@ -83,6 +77,22 @@ def compute(requests: Path, samples: Path | None, context: Mapping[str, Value]) 
                     raise MetricsError(f"{name}: {column} is defined twice")
                 figures[column] = _plain(value)
         return figures
+
+
+def define_percentiles(db: duckdb.DuckDBPyConnection) -> None:
+    """The macros of ../sql/base/1-percentiles.sql."""
+    _define_ranks(db)
+    db.execute((SQL / "base" / "1-percentiles.sql").read_text("utf-8"))
+
+
+def _define_ranks(db: duckdb.DuckDBPyConnection) -> None:
+    db.create_function(  # pyright: ignore[reportUnknownMemberType]
+        "percentile_ranks",
+        percentile_ranks,
+        ["BIGINT", "DOUBLE"],  # pyright: ignore[reportArgumentType]
+        "STRUCT(low BIGINT, middle BIGINT, high BIGINT)",  # pyright: ignore[reportArgumentType]
+        null_handling=FunctionNullHandling.SPECIAL,  # too few requests: a null result
+    )
 
 
 def _load_context(db: duckdb.DuckDBPyConnection, context: Mapping[str, Value]) -> None:

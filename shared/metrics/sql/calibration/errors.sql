@@ -1,22 +1,9 @@
 -- errors: how far the generator's stamps are from the null server's own record, ms
 -- formula: per request, by the server's number of it (units). latency: last byte stamped here - last chunk as sent
 --   there; ttft: the same for the first text chunk; itl: |gap here - gap there|; late: actual send - intended start
--- needs: requests, server(request, sent_ns), context (window_start_ns, window_end_ns)
+-- needs: matched (requests of the window joined with the server's record: received_ns, truth_ns)
 -- source: DESIGN, calibration; truth is what the server did, not what it was told to do
-with matched as (
-    select
-        r.intended_ns,
-        r.sent_ns,
-        r.done_ns,
-        r.chunk_ns,
-        s.sent_ns as truth_ns
-    from requests as r
-    inner join server as s on s.request = r.units::bigint
-    cross join context
-    where r.ok and r.intended_ns >= window_start_ns and r.intended_ns < window_end_ns
-),
-
-gaps as (
+with gaps as (
     select
         chunk_ns,
         truth_ns,
