@@ -52,6 +52,10 @@ bench: tools ## measure: PROFILE=smoke unless told otherwise; RUN=<id> continues
 calibrate: tools ## how wrong the generator's figures can be here, against a server that keeps its own record
 	@$(STUDY_PYTHON) -m bench calibrate
 
+.PHONY: replay
+replay: tools ## measure a run once more, with all that it was made with, and compare: RUN=<id>
+	@$(STUDY_PYTHON) -m bench replay
+
 .PHONY: recompute
 recompute: tools ## derive a run's figures again from its raw records and compare: RUN=<id>
 	@$(STUDY_PYTHON) -m bench recompute

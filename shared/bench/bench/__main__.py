@@ -16,6 +16,7 @@ from bench.lock import INTERRUPTS, machine_to_ourselves
 from bench.processes import adopt_orphans
 from bench.progress import Reporter
 from bench.recompute import recompute
+from bench.replay import replay
 from bench.run import bench
 from bench.serve import serve
 from bench.settings import Settings, read_settings
@@ -37,6 +38,14 @@ def run_bench(settings: Settings, console: Console) -> int:
     cpus = split_cpus(dict(os.environ))
     with Reporter(console) as report, machine_to_ourselves(report):
         return bench(settings, cpus, report)
+
+
+def run_replay(settings: Settings, console: Console) -> int:
+    """`make replay`."""
+    adopt_orphans()
+    cpus = split_cpus(dict(os.environ))
+    with Reporter(console) as report, machine_to_ourselves(report):
+        return replay(settings, cpus, report)
 
 
 def run_doctor(settings: Settings, console: Console) -> int:
@@ -76,6 +85,7 @@ TARGETS = {
     "k6": run_k6_build,
     "serve": run_serve,
     "calibrate": run_calibrate,
+    "replay": run_replay,
     "recompute": recompute,
 }
 
