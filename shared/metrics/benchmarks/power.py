@@ -83,7 +83,7 @@ def simulated(
     blocks: int,
     runs: int,
 ) -> list[Row]:
-    """Trial rows of many runs. `logs`: the stacks' true log values. A run draws one of `spreads`."""
+    """Trial rows of many runs. `logs`: the stacks' true log values; a run draws one spread."""
     size = draw.choice(spreads, (runs, 1, 1)) / math.sqrt(2)
     drift = draw.normal(0, DRIFT, (runs, blocks, 1))
     values = np.array(logs) + drift + size * draw.choice(noise, (runs, blocks, len(logs)))
