@@ -117,7 +117,7 @@ def changed_plan(facts: Mapping[str, Any], parts: Iterable["Part"]) -> list[str]
     return sorted(unfit | gone) or ["the order of the trials"]
 
 
-def way_out(facts: Mapping[str, Any]) -> str:
+def way_out(facts: Mapping[str, Any], target: str) -> str:
     """How to get at what the run was made from."""
     run, commit = facts["run_id"], facts["git_commit"]
     if commit is None:
@@ -129,18 +129,18 @@ def way_out(facts: Mapping[str, Any]) -> str:
     if results.is_relative_to(ROOT):
         results = f'"$PWD/{results.relative_to(ROOT)}"'
     return (
-        f"It was made at commit {commit[:12]}{dirty}. To replay it there:\n"
+        f"It was made at commit {commit[:12]}{dirty}. There:\n"
         f"  git worktree add ../{run} {commit[:12]}\n"
-        f"  make -C ../{run} replay RUN={run} RESULTS={results}"
+        f"  make -C ../{run} {target} RUN={run} RESULTS={results}"
     )
 
 
-def refuse_if(differences: list[str], facts: Mapping[str, Any]) -> None:
-    """Raise UserError naming the differences and the way out, if there are any."""
+def refuse_if(differences: list[str], facts: Mapping[str, Any], target: str) -> None:
+    """Raise UserError naming the differences and the way to do `target` all the same, if any."""
     if differences:
         few = [*differences[:8], *(["…"] if len(differences) > 8 else [])]
         listed = "\n".join(f"  {one}" for one in few)
         raise UserError(
             f"RUN={facts['run_id']}: what it was made with is not what is here:\n"
-            f"{listed}\n{way_out(facts)}"
+            f"{listed}\n{way_out(facts, target)}"
         )

@@ -224,11 +224,12 @@ def bench(
     earlier: dict[str, Any] | None = None
     if settings.run:
         settings, earlier = resumed(settings.run)
-    known = earlier or again
+    known, target = earlier or again, "bench" if earlier else "replay"
     selected = select(settings)
     if known:
         selected = as_then(selected, known)
-        inputs.refuse_if(inputs.changed_sources(known, [group for group, *_ in selected]), known)
+        other = inputs.changed_sources(known, [group for group, *_ in selected])
+        inputs.refuse_if(other, known, target)
     device = resolve_device(settings.device)
     if earlier:
         device = earlier["device"]
@@ -251,7 +252,7 @@ def bench(
         other = [one for part in parts for one in inputs.changed_setup(known, part)]
         if again:
             other += inputs.changed_plan(again, parts)
-        inputs.refuse_if(other, known)
+        inputs.refuse_if(other, known, target)
     os.sched_setaffinity(0, cpus.client)
     seconds = sum(estimate_s(part.starts, part.profile, {}) for part in parts)
     trials = sum(len(start.trials) for part in parts for start in part.starts)

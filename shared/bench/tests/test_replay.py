@@ -116,8 +116,8 @@ def rows(speeds: list[float], **more: Any) -> list[dict[str, Any]]:
         {
             "run_id": "r", "group_id": "g", "stack": "s", "interface": "rest", "model": "m",
             "load": "closed-8", "block": block, "verdict": "VALID", "unit": "images",
-            "throughput_per_s": speed, "latency_p50_ms": 1000 / speed, "latency_p95_ms": None,
-            "latency_p50_ms_low": 900 / speed, "latency_p50_ms_high": 1200 / speed, **more,
+            "throughput_per_s": speed, "latency_p50_ms": 100 * speed, "latency_p95_ms": None,
+            "latency_p50_ms_low": 90 * speed, "latency_p50_ms_high": 120 * speed, **more,
         }
         for block, speed in enumerate(speeds, 1)
     ]  # fmt: skip
@@ -150,7 +150,7 @@ def test_the_ratio_is_new_over_old_and_paired_by_block(tmp_path: Path, width: in
 def test_below_three_blocks_each_percentile_has_its_own_interval(tmp_path: Path) -> None:
     """A t-interval of two blocks would be a claim; none at all would hide the noise."""
     said = shown(tmp_path, rows([10.0]), rows([20.0]), 100)
-    assert "100 (90–120)" in said and "50.00 (45.00–60.00)" in said and "2.00  " in said, said
+    assert "1,000 (900–1,200)" in said and "2,000 (1,800–2,400)" in said and "2.00  " in said, said
     assert "Fewer than 3 blocks" in said
 
 
