@@ -92,7 +92,8 @@ def refused(ended: tuple[int, str], *reasons: str) -> None:
     code, said = ended
     assert code == 2 and "Traceback" not in said, said
     assert "It was made at commit" in said, said
-    listed = said.partition("It was made at")[0].splitlines()[1:]
+    above = said.partition("It was made at")[0].splitlines()
+    listed = [line for line in above if line.startswith("  ")]
     assert len(listed) == len(reasons), said
     assert all(any(reason in line for line in listed) for reason in reasons), said
 
