@@ -45,5 +45,6 @@ def machine_to_ourselves(report: Reporter) -> Generator[None]:
             # An interrupt may have come between a start and whoever would have stopped it.
             handlers = {one: signal.signal(one, signal.SIG_IGN) for one in INTERRUPTS}
             end_processes(marked(run_mark()), 5)
+            os.environ.pop(MARK, None)
             for one, handler in handlers.items():
                 signal.signal(one, handler)
