@@ -62,6 +62,10 @@ crosscheck: tools ## k6 beside Locust and an asyncio client, on a known truth an
 requests: tools ## write down what k6 sends a stack, for other load generators: GROUP=1 STACK=triton
 	@$(STUDY_PYTHON) -m bench requests
 
+.PHONY: replay
+replay: tools ## measure a run once more, with all that it was made with, and compare: RUN=<id>
+	@$(STUDY_PYTHON) -m bench replay
+
 .PHONY: recompute
 recompute: tools ## derive a run's figures again from its raw records and compare: RUN=<id>
 	@$(STUDY_PYTHON) -m bench recompute

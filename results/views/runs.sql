@@ -3,6 +3,7 @@
 create view runs as
 select
     run_id,
+    replay_of,
     started_at,
     finished_at,
     exit_code,

@@ -19,6 +19,7 @@ from bench.processes import adopt_orphans
 from bench.progress import Reporter
 from bench.recompute import recompute
 from bench.recording import requests_target
+from bench.replay import replay
 from bench.run import bench
 from bench.serve import serve
 from bench.settings import Settings, read_settings
@@ -40,6 +41,14 @@ def run_bench(settings: Settings, console: Console) -> int:
     cpus = split_cpus(dict(os.environ))
     with Reporter(console) as report, machine_to_ourselves(report):
         return bench(settings, cpus, report)
+
+
+def run_replay(settings: Settings, console: Console) -> int:
+    """`make replay`."""
+    adopt_orphans()
+    cpus = split_cpus(dict(os.environ))
+    with Reporter(console) as report, machine_to_ourselves(report):
+        return replay(settings, cpus, report)
 
 
 def run_doctor(settings: Settings, console: Console) -> int:
@@ -111,6 +120,7 @@ TARGETS = {
     "calibrate": run_calibrate,
     "overhead": run_overhead,
     "requests": run_requests,
+    "replay": run_replay,
     "recompute": recompute,
 }
 

@@ -127,6 +127,9 @@ def build_artefact(group: Group, model: str, weights: str, report: Reporter) -> 
     final = home / f"{model}-{artefact.weights}"
     shutil.rmtree(final, ignore_errors=True)
     building.rename(final)
-    stamp.write_text(json.dumps({"key": key, "folder": final.name}))
+    # What `auto` became is found again under its own name too, as a replay asks for it.
+    for asked in {weights, artefact.weights}:
+        built = {"key": key, "folder": final.name}
+        (home / f"{model}-{asked}.stamp").write_text(json.dumps(built))
     report.note(f"built {model} with {artefact.weights} weights, {artefact.digest[:12]}")
     return read_artefact(final)

@@ -85,7 +85,10 @@ def slowed(devices: Sequence[Any]) -> list[str]:
 
 
 def describe(devices: list[Any]) -> list[dict[str, Any]]:
-    """Name, memory, driver, clocks and power limit of each GPU, as NVML tells them."""
+    """Name, memory, driver, clocks and power limit of each GPU, as NVML tells them.
+
+    Clocks in MHz: the highest, the ones applications are given, and the ones right now.
+    """
 
     def ask(function: Any, *arguments: Any) -> Any:
         try:
@@ -105,6 +108,15 @@ def describe(devices: list[Any]) -> list[dict[str, Any]]:
                 "memory_mb": round(memory.total / 1e6) if memory else None,
                 "power_limit_w": limit / 1000 if limit else None,
                 "max_sm_clock_mhz": ask(nvml.nvmlDeviceGetMaxClockInfo, device, nvml.NVML_CLOCK_SM),
+                "max_memory_clock_mhz": ask(
+                    nvml.nvmlDeviceGetMaxClockInfo, device, nvml.NVML_CLOCK_MEM
+                ),
+                "applications_sm_clock_mhz": ask(
+                    nvml.nvmlDeviceGetApplicationsClock, device, nvml.NVML_CLOCK_SM
+                ),
+                "sm_clock_mhz": ask(nvml.nvmlDeviceGetClockInfo, device, nvml.NVML_CLOCK_SM),
+                "memory_clock_mhz": ask(nvml.nvmlDeviceGetClockInfo, device, nvml.NVML_CLOCK_MEM),
+                "persistence_mode": ask(nvml.nvmlDeviceGetPersistenceMode, device),
             }
         )
     return described

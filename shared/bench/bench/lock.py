@@ -8,7 +8,7 @@ from contextlib import contextmanager
 
 from bench.errors import UserError
 from bench.paths import BUILD
-from bench.processes import end_processes, marked
+from bench.processes import MARK, end_processes, marked
 from bench.progress import Reporter
 from bench.server import run_mark
 
@@ -37,11 +37,14 @@ def machine_to_ourselves(report: Reporter) -> Generator[None]:
         if left := marked(run_mark()):
             report.note(f"ending {len(left)} process(es) that an interrupted run left running")
             end_processes(left, 5)
+        # What builds and converts is ended with a crashed run too, not only servers.
+        os.environ[MARK] = run_mark("set-up")
         try:
             yield
         finally:
             # An interrupt may have come between a start and whoever would have stopped it.
             handlers = {one: signal.signal(one, signal.SIG_IGN) for one in INTERRUPTS}
             end_processes(marked(run_mark()), 5)
+            os.environ.pop(MARK, None)
             for one, handler in handlers.items():
                 signal.signal(one, handler)

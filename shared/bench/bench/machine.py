@@ -52,6 +52,27 @@ def cpu_model() -> str:
     return platform.processor() or platform.machine()
 
 
+def cpu_mhz() -> float | None:
+    """The clock of the first CPU now, in MHz."""
+    for line in (read_first("/proc/cpuinfo") or "").splitlines():
+        if line.startswith("cpu MHz"):
+            return float(line.partition(":")[2])
+    return None
+
+
+def boost() -> bool | None:
+    """Whether the CPUs may clock above their base; None where the kernel doesn't tell."""
+    if no_turbo := read_first("/sys/devices/system/cpu/intel_pstate/no_turbo"):
+        return no_turbo == "0"
+    allowed = read_first("/sys/devices/system/cpu/cpufreq/boost")
+    return None if allowed is None else allowed == "1"
+
+
+def chosen(options: str) -> str | None:
+    """The bracketed one of a kernel setting's options: `always [madvise] never`."""
+    return next((word.strip("[]") for word in options.split() if word.startswith("[")), None)
+
+
 def memory_mb() -> int | None:
     """The machine's memory in MB."""
     for line in (read_first("/proc/meminfo") or "").splitlines():
@@ -61,14 +82,28 @@ def memory_mb() -> int | None:
 
 
 def describe_machine() -> dict[str, Any]:
-    """The machine for run.json: CPU, kernel, governor, memory, GPUs."""
+    """The machine for run.json: CPU and its clocks in MHz, kernel, governor, memory, GPUs."""
     os_release = dict(
         line.split("=", 1)
         for line in (read_first("/etc/os-release") or "").splitlines()
         if "=" in line
     )
+    cpufreq = "/sys/devices/system/cpu/cpu0/cpufreq"
+    clocks = {
+        end: int(khz) / 1000 if (khz := read_first(f"{cpufreq}/cpuinfo_{end}_freq")) else None
+        for end in ("min", "max")
+    }
     return {
         "cpu_model": cpu_model(),
+        "cpu_min_mhz": clocks["min"],
+        "cpu_max_mhz": clocks["max"],
+        "cpu_mhz": cpu_mhz(),
+        "boost": boost(),
+        "hypervisor": " hypervisor" in (read_first("/proc/cpuinfo") or ""),
+        "numa_nodes": len(list(Path("/sys/devices/system/node").glob("node[0-9]*"))) or None,
+        "transparent_hugepages": chosen(
+            read_first("/sys/kernel/mm/transparent_hugepage/enabled") or ""
+        ),
         "cpus": os.cpu_count() or 1,
         "smt": read_first("/sys/devices/system/cpu/smt/active") == "1",
         "kernel": platform.release(),

@@ -9,8 +9,11 @@ from bench import machine
 from bench.artefact import payloads_digest
 from bench.digests import file_digest
 from bench.environments import lock_for
+from bench.inputs import group_digests, source_digests
+from bench.install import server_variables
 from bench.plan import as_table
-from bench.rows import SCHEMA_VERSION
+from bench.rows import SCHEMA_VERSION, complete
+from bench.starting import started_with
 from bench.tools import tool_versions
 
 if TYPE_CHECKING:
@@ -51,7 +54,15 @@ def group_facts(part: "Part", run: "Run") -> dict[str, Any]:
         "profile": asdict(part.profile),
         "loads": {name: asdict(load) for name, load in part.group.loads.items()},
         "locks_sha256": stack_locks | engine_locks,
+        "inputs_sha256": group_digests(part, run.device),
         "versions": {stack: installed.version for stack, installed in part.installed.items()},
+        "started_with": {
+            stack: started_with(
+                installed, server_variables(artefact, run.device, len(run.cpus.server), None)
+            )
+            for stack, installed in part.installed.items()
+            for artefact in list(part.artefacts.values())[:1]
+        },
         "order": [[start.block, start.model, start.stack] for start in part.starts],
         "engines": [],
         "rates": {},
@@ -59,11 +70,12 @@ def group_facts(part: "Part", run: "Run") -> dict[str, Any]:
 
 
 def run_facts(run: "Run", parts: Sequence["Part"]) -> dict[str, Any]:
-    """run.json as it is when the run begins."""
+    """run.json as it is when the run begins, held against its schema."""
     commit, dirty = machine.git_state()
-    return {
+    facts = {
         "schema_version": SCHEMA_VERSION,
         "run_id": run.id,
+        "replay_of": None,
         "started_at": now(),
         "finished_at": None,
         "exit_code": None,
@@ -75,6 +87,7 @@ def run_facts(run: "Run", parts: Sequence["Part"]) -> dict[str, Any]:
         "settings": asdict(run.settings),
         "git_commit": commit,
         "git_dirty": dirty,
+        "sources_sha256": source_digests(),
         "machine": machine.describe_machine(),
         "server_cpus": list(run.cpus.server),
         "client_cpus": list(run.cpus.client),
@@ -85,3 +98,4 @@ def run_facts(run: "Run", parts: Sequence["Part"]) -> dict[str, Any]:
         "groups": {part.group.id: group_facts(part, run) for part in parts},
         "plan": [row for part in parts for row in as_table(part.starts)],
     }
+    return complete("run", facts)

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import metrics
-from bench import config, machine, provenance, table
+from bench import config, inputs, machine, provenance, table
 from bench.calibration import calibrate
 from bench.cpus import CpuSplit, format_cpus
 from bench.engines import Ceiling, time_engine
@@ -21,7 +21,8 @@ from bench.rows import stack_record, trial_record
 from bench.server import run_mark
 from bench.session import run_start
 from bench.settings import Settings, resolve_device
-from bench.setup import Part, Run, new_run_id, select, set_up, unmeasured
+from bench.setup import Part, Run, as_then, new_run_id, select, set_up, unmeasured
+from bench.side_by_side import print_side_by_side
 from bench.store import read_json, write_json
 from bench.tools import ensure_k6
 from bench.trial import Bench
@@ -219,6 +220,7 @@ def measure_part(part: Part, run: Run, recorder: Recorder, report: Reporter) -> 
                 {"engine": name, "model": start.model, "block": start.block, **vars(ceiling)}
                 for name, ceiling in ceilings[key].items()
             ]
+            recorder.save_facts()
         went_well &= measure_start(part, run, recorder, start, ceilings[key], report)
     return went_well
 
@@ -230,29 +232,32 @@ def resumed(run_id: str) -> tuple[Settings, dict[str, Any]]:
         known = sorted(f.parent.name for f in results_dir().glob("*/run.json"))
         hint = config.did_you_mean(run_id, known) if known else "there are no results yet"
         raise UserError(f"RUN={run_id}: no such run below the results folder, {hint}")
-    saved: dict[str, Any] = {**facts["settings"], "run": run_id}
+    # What `auto` became then; models that became different things are told apart by digest.
+    groups = facts["groups"].values()
+    weights = {artefact["weights"] for group in groups for artefact in group["artefacts"].values()}
+    saved: dict[str, Any] = {**facts["settings"], "run": run_id, "device": facts["device"]}
+    if len(weights) == 1:
+        saved["weights"] = weights.pop()
     return Settings(**saved), facts
 
 
-def refuse_other_artefacts(earlier: dict[str, Any], parts: Sequence[Part]) -> None:
-    """Raise UserError if a resumed run would go on with another model file than it began with."""
-    for part in parts:
-        began = earlier["groups"][part.group.id]["artefacts"]
-        for model, artefact in part.artefacts.items():
-            if began[model]["content_sha256"] != artefact.digest:
-                raise UserError(
-                    f"RUN={earlier['run_id']}: {model} is not the artefact it began with "
-                    f"({began[model]['content_sha256'][:12]}, now {artefact.digest[:12]}): "
-                    "check out the commit it was made with, or start a new run"
-                )
+def bench(
+    settings: Settings, cpus: CpuSplit, report: Reporter, again: dict[str, Any] | None = None
+) -> int:
+    """Run it. Returns the exit code: 0 all that can run here was measured, 3 a stack failed.
 
-
-def bench(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
-    """Run it. Returns the exit code: 0 all that can run here was measured, 3 a stack failed."""
+    `again` is the run.json of a run that is to be repeated. Raises UserError if that, or a run
+    that is continued, was made with something that is not here.
+    """
     earlier: dict[str, Any] | None = None
     if settings.run:
         settings, earlier = resumed(settings.run)
+    known, target = earlier or again, "bench" if earlier else "replay"
     selected = select(settings)
+    if known:
+        selected = as_then(selected, known)
+        other = inputs.changed_sources(known, [group for group, *_ in selected])
+        inputs.refuse_if(other, known, target)
     device = resolve_device(settings.device)
     if earlier:
         device = earlier["device"]
@@ -266,13 +271,16 @@ def bench(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
         folder=results_dir() / run_id,
         settings=settings,
         device=device,
-        seed=earlier["seed"] if earlier else random.SystemRandom().randrange(1, 10**6),
+        seed=known["seed"] if known else random.SystemRandom().randrange(1, 10**6),
         cpus=cpus,
         k6=k6,
     )
     parts = [set_up(group, profile, stacks, run, report) for group, profile, stacks in selected]
-    if earlier:
-        refuse_other_artefacts(earlier, parts)
+    if known:
+        other = [one for part in parts for one in inputs.changed_setup(known, part)]
+        if again:
+            other += inputs.changed_plan(again, parts)
+        inputs.refuse_if(other, known, target)
     os.sched_setaffinity(0, cpus.client)
     seconds = sum(estimate_s(p.starts, p.group, p.profile, device, {}) for p in parts)
     trials = sum(len(start.trials) for part in parts for start in part.starts)
@@ -284,6 +292,10 @@ def bench(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
         report.note(table.plan_line(part.group.id, part.profile, part.starts))
     report.plan(seconds)
     recorder = Recorder(run, earlier or provenance.run_facts(run, parts))
+    if again:
+        recorder.facts["replay_of"] = again["run_id"]
+        for group, facts in recorder.facts["groups"].items():
+            facts["rates"] = again["groups"][group]["rates"]
     if recorder.facts["calibration"] is None:
         recorder.facts["calibration"] = calibrate(run.k6, cpus, report)
     recorder.save_facts()
@@ -303,6 +315,8 @@ def bench(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
     finish(run, recorder, parts, before, went_well)
     report.progress.stop()
     table.print_run(report.console, run.folder, recorder.facts)
+    if replayed := recorder.facts.get("replay_of"):
+        print_side_by_side(report.console, results_dir() / replayed, run.folder)
     return 0 if went_well else 3
 
 

@@ -25,7 +25,7 @@ VARIABLES = {
     "WEIGHTS": "auto, pretrained or random; auto is pretrained where the hub is reachable",
     "SERVER_CPUS": "CPUs of the server, as 0-1,4; default: half of the cores",
     "CLIENT_CPUS": "CPUs of generator, runner and samplers; default: the other half",
-    "RUN": "continue this run; or the run that other targets act on",
+    "RUN": "continue this run; or the run that replay, recompute and other targets act on",
     "DURATION": "seconds of each measured window, instead of the profile's",
     "RESULTS": "the results folder; default: results/",
 }

@@ -2,7 +2,7 @@
 
 import secrets
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -79,6 +79,18 @@ def select(settings: Settings) -> list[tuple[Group, Profile, list[Stack]]]:
         hint = config.did_you_mean(settings.interface, sorted(known))
         raise UserError(f"INTERFACE={settings.interface}: no selected stack has it, {hint}")
     return parts
+
+
+def as_then(
+    selected: Sequence[tuple[Group, Profile, list[Stack]]], facts: Mapping[str, Any]
+) -> list[tuple[Group, Profile, list[Stack]]]:
+    """Of what is selected, what an earlier run measured: a stack added since would change its
+    order."""
+    return [
+        (group, profile, [one for one in stacks if one.id in facts["groups"][group.id]["versions"]])
+        for group, profile, stacks in selected
+        if group.id in facts["groups"]
+    ]
 
 
 def models_of(group: Group, profile: Profile, settings: Settings) -> tuple[str, ...]:

@@ -1,9 +1,11 @@
 """The pinned tools in `.build/tools`: uv (made by the Makefile), Go if none is on PATH, k6."""
 
 import os
+import platform
 import re
 import shutil
 import subprocess
+from importlib.metadata import version
 from pathlib import Path
 
 from bench.commands import run_shown
@@ -80,7 +82,7 @@ def ensure_k6(report: Reporter) -> Path:
 
 
 def tool_versions(k6: Path) -> dict[str, str]:
-    """Versions of the tools that took the measurements."""
+    """Versions of the tools that took the measurements; Go's is what k6 was built with."""
 
     def said(command: list[str]) -> str:
         try:
@@ -91,4 +93,12 @@ def tool_versions(k6: Path) -> dict[str, str]:
             raise StackFailed(f"{command[0]} does not run: {error}") from None
         return result.stdout.strip().splitlines()[0]
 
-    return {"k6": said([str(k6), "version"]), "uv": said([uv(), "--version"])}
+    built = said([str(k6), "version"])
+    go = re.search(r"\bgo(\d[\w.]*)", built)
+    return {
+        "k6": built,
+        "go": go[1] if go else "unknown",
+        "uv": said([uv(), "--version"]),
+        "python": platform.python_version(),
+        "duckdb": version("duckdb"),
+    }
