@@ -89,6 +89,8 @@ def _answer(
 def one_line(error: duckdb.Error) -> str:
     """DuckDB's message without its drawing, with the nearest names where a column is unknown."""
     text = re.split(r"\n\s*LINE \d+:", str(error))[0]
+    # What a file system of ours refused comes with its Python traceback.
+    text = text.strip().splitlines()[-1] if "Traceback (most" in text else text
     text = re.sub(r"\s+", " ", text).strip()
     unknown = re.search(r'column (?:named )?"([^"]+)"', text, re.I)
     if unknown and "not found" in text:
