@@ -60,13 +60,31 @@ recompute: tools ## derive a run's figures again from its raw records and compar
 doctor: tools ## what this machine can and can't run, and why
 	@$(STUDY_PYTHON) -m bench doctor
 
+# Reports have an environment of their own: charts, and the drivers of object storage.
+REPORTS := $(BUILD)/envs/reports
+$(REPORTS)/ready: reports/requirements.lock $(STUDY)/ready
+	@echo "setting up the reports"
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(REPORTS)
+	@$(UV) pip sync --quiet --require-hashes --python $(REPORTS) $<
+	@touch $@
+
+# RESULTS=s3://… is asked from there.
+ASK := $(if $(findstring ://,$(RESULTS)),$(REPORTS)/bin/python -P,$(STUDY_PYTHON))
+ASK_READY := $(if $(findstring ://,$(RESULTS)),$(REPORTS)/ready,tools)
+
 .PHONY: query
-query: tools ## ask the results: Q="select …" FORMAT=table|csv|json
-	@$(STUDY_PYTHON) -m reports.query --results "$(or $(RESULTS),results)" --format "$(or $(FORMAT),table)" "$$Q"
+query: $(ASK_READY) ## ask the results: Q="select …" or FILE=queries/x.sql; FORMAT=table|csv|json|parquet, OUT=file for parquet
+	@$(ASK) -m reports.query --results "$(or $(RESULTS),results)" --format "$(or $(FORMAT),table)" \
+	  $(if $(OUT),--out "$(OUT)") $(if $(FILE),--file "$(FILE)","$$Q")
+
+.PHONY: export
+export: $(ASK_READY) ## every view as a Parquet file, for notebooks: TO=folder
+	@test -n "$(TO)" || { echo "export: say where to: make export TO=folder" >&2; exit 2; }
+	@$(ASK) -m reports.export --results "$(or $(RESULTS),results)" --to "$(TO)"
 
 .PHONY: sql
-sql: tools ## a SQL prompt with the views loaded
-	@$(STUDY_PYTHON) -m reports.sql --results "$(or $(RESULTS),results)"
+sql: $(ASK_READY) ## a SQL prompt with the views loaded
+	@$(ASK) -m reports.sql --results "$(or $(RESULTS),results)"
 
 .PHONY: columns
 columns: tools ## every column of every view, with its unit and meaning

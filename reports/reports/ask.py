@@ -56,6 +56,18 @@ def ask_arrow(db: duckdb.DuckDBPyConnection, sql: str) -> Any:
 
 
 @contextmanager
+def ask_stream(db: duckdb.DuckDBPyConnection, sql: str) -> Generator[Any]:
+    """One query's answer as a pyarrow RecordBatchReader: a part at a time. Raises QuestionError."""
+    try:
+        statement = db.extract_statements(sql)[0]
+        _refuse_changes(statement)
+        with _reading(db):
+            yield db.sql(statement.query).to_arrow_reader()  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+    except duckdb.Error as error:
+        raise QuestionError(one_line(error)) from None
+
+
+@contextmanager
 def _reading(db: duckdb.DuckDBPyConnection) -> Generator[None]:
     """A transaction that can't write: DuckDB takes DELETE inside a WITH, a SELECT by its type."""
     db.execute("begin transaction read only")

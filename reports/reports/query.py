@@ -1,4 +1,4 @@
-"""Asks the results one question: `python -m reports.query "select … from trials"`.
+"""Asks the results: `python -m reports.query "select … from trials"`, or `--file question.sql`.
 
 Exit codes: 0 answered, 1 there are no results, 2 the SQL or the call is wrong.
 """
@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 import pyarrow.parquet as parquet  # pyright: ignore[reportMissingTypeStubs]
 
@@ -24,24 +25,26 @@ RAW = re.compile(r"\brequests\b", re.I)
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, answer, print. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="reports.query", description=__doc__)
-    parser.add_argument("sql", help="one or more queries over runs, trials, stacks, …")
+    parser.add_argument("sql", nargs="?", help="one or more queries over runs, trials, stacks, …")
+    parser.add_argument("--file", type=Path, help="a file with the SQL instead, as in queries/")
     parser.add_argument("--results", help="results folder (default: RESULTS, else results/)")
     parser.add_argument("--format", default="table", choices=["table", "csv", "json", "parquet"])
     parser.add_argument("--out", help="file to write instead of standard output (parquet)")
     given = parser.parse_args(arguments)
     folder = results_folder(given.results)
     try:
-        with open_results(folder, raw=bool(RAW.search(given.sql))) as loaded:
+        sql = given.file.read_text("utf-8") if given.file else given.sql or ""
+        with open_results(folder, raw=bool(RAW.search(sql))) as loaded:
             warn(loaded, folder)
             if not loaded.runs:
                 return 1
-            answer(loaded, given.sql, given.format, given.out)
-    except (FolderError, QuestionError) as error:
-        print(f"query: {error}", file=sys.stderr)
-        return 2
+            answer(loaded, sql, given.format, given.out)
     except BrokenPipeError:
         # The reader (head, less) has seen enough.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (FolderError, QuestionError, OSError) as error:
+        print(f"query: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
