@@ -94,21 +94,36 @@ columns: tools ## every column of every view, with its unit and meaning
 validate: tools ## check every results file against its schema
 	@$(STUDY_PYTHON) -m reports.validate --results "$(or $(RESULTS),results)"
 
+# The pages' own tests need a browser as well: another environment, so that a report needs none of it.
+REPORTS_TEST := $(BUILD)/envs/reports-test
+$(REPORTS_TEST)/ready: reports/requirements.test.lock $(STUDY)/ready
+	@echo "setting up the reports' tests"
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(REPORTS_TEST)
+	@$(UV) pip sync --quiet --require-hashes --python $(REPORTS_TEST) $<
+	@touch $@
+
+.PHONY: report
+report: $(REPORTS)/ready ## HTML pages that open offline: GROUP, RUN; OPEN=1 shows them, WATCH=1 rebuilds while a run goes on
+	@$(REPORTS)/bin/python -P -m pages --results "$(or $(RESULTS),results)" $(if $(GROUP),--group "$(GROUP)") \
+	  $(if $(RUN),--run "$(RUN)") $(if $(OPEN),--open) $(if $(WATCH),--watch)
+
 .PHONY: serve
 serve: tools ## start one stack by hand: GROUP=1 STACK=triton; Ctrl-C stops it
 	@$(STUDY_PYTHON) -m bench serve
 
 .PHONY: test
-test: tools ## all tests, the end-to-end smoke run included
+test: tools $(REPORTS_TEST)/ready ## all tests, the end-to-end smoke run included
 	@$(STUDY_PYTHON) -m bench k6
 	@cd shared/k6 && PATH="$(CURDIR)/$(BUILD)/tools/go/bin:$$PATH" GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 go test ./...
 	@$(STUDY_PYTHON) -m pytest -m "not slow"
+	@$(REPORTS_TEST)/bin/python -P -m pytest -m "not slow" reports/pages/tests
 
 .PHONY: test-all
-test-all: tools ## also what takes long
+test-all: tools $(REPORTS_TEST)/ready ## also what takes long
 	@$(STUDY_PYTHON) -m bench k6
 	@cd shared/k6 && PATH="$(CURDIR)/$(BUILD)/tools/go/bin:$$PATH" GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 go test ./...
 	@$(STUDY_PYTHON) -m pytest
+	@$(REPORTS_TEST)/bin/python -P -m pytest reports/pages/tests
 
 LINT := $(BUILD)/envs/lint
 $(LINT)/ready: shared/bench/requirements.lint.lock $(STUDY)/ready
@@ -122,6 +137,8 @@ lint: $(LINT)/ready ## ruff, pyright, gofmt, vet, sqlfluff
 	@$(LINT)/bin/pyright
 	@cd shared/metrics/sql && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd results/views && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
+	@cd queries && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
+	@cd reports/questions && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd shared/k6 && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet ./...
 
 .PHONY: format

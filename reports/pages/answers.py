@@ -70,12 +70,12 @@ def _told(stacks: Sequence[Row], pairs: Sequence[Row]) -> tuple[str, bool]:
         else:
             (untold if pair["distinguishable"] is None else ties).append(pair)
     if ties:
-        clauses.append(f"{_grouped(ties, titles)} not distinguishable")
+        clauses += _tied(ties, titles)
     if untold:
         blocks = max(pair["blocks"] for pair in untold)
         clauses.append(
-            f"{_grouped(untold, titles)} compared in only {blocks}"
-            f" {'block' if blocks == 1 else 'blocks'}, too few to tell"
+            f"{_listed(untold, titles)}: only {blocks} {'block' if blocks == 1 else 'blocks'}"
+            " with both, too few to tell"
         )
     missing = _missing(pairs, usable)
     if missing:
@@ -106,13 +106,21 @@ def span(low: float, high: float) -> str:
     return f"{left}×" if left == right else f"{left}–{right}×"
 
 
-def _grouped(pairs: Sequence[Row], titles: dict[str, str]) -> str:
-    """The pairs in words, as one list where each of its members is paired with each other."""
+def _tied(pairs: Sequence[Row], titles: dict[str, str]) -> list[str]:
+    """The pairs in words: in one clause where each of the stacks ties with each other."""
     named = sorted({titles[pair[side]] for pair in pairs for side in ("stack_a", "stack_b")})
     if len(pairs) == len(list(combinations(named, 2))):
-        return f"{_and(named)} are"
-    listed = [f"{titles[pair['stack_a']]} and {titles[pair['stack_b']]}" for pair in pairs]
-    return "; ".join(f"{one} are" for one in listed[:-1]) + f"{'; ' if listed[1:] else ''}{listed[-1]} are"
+        return [f"{_and(named)} are not distinguishable"]
+    one, *others = _pairs(pairs, titles)
+    return [f"{one} are not distinguishable", *(f"nor are {other}" for other in others)]
+
+
+def _listed(pairs: Sequence[Row], titles: dict[str, str]) -> str:
+    return ", ".join(_pairs(pairs, titles))
+
+
+def _pairs(pairs: Sequence[Row], titles: dict[str, str]) -> list[str]:
+    return [f"{titles[pair['stack_a']]} and {titles[pair['stack_b']]}" for pair in pairs]
 
 
 def _missing(pairs: Sequence[Row], usable: Sequence[Row]) -> list[str]:
@@ -130,7 +138,7 @@ def _limit(stacks: Sequence[Row]) -> str:
         return ""
     held = [row["stack_title"] for row in judged if row["slo_held"]]
     missed = [
-        f"{row['stack_title']} ({100 * row['goodput']:.0f}%)"
+        f"{row['stack_title']} ({_share(row['goodput'], slo['share'])})"
         for row in judged
         if not row["slo_held"] and row["goodput"] is not None
     ]
@@ -138,6 +146,11 @@ def _limit(stacks: Sequence[Row]) -> str:
     told = [f"held by {_and(held)}"] if held else []
     told += [f"missed by {_and(missed)}"] if missed else []
     return f"The limit, {wanted}, is {' and '.join(told)}." if told else ""
+
+
+def _share(goodput: float, wanted: float) -> str:
+    """What did meet it. The limit must hold in every block, so a mean above it can still miss."""
+    return f"{100 * goodput:.0f}%{' on average, not in every block' if goodput >= wanted else ''}"
 
 
 def _and(words: Iterable[str]) -> str:

@@ -42,7 +42,7 @@ FILTERS = {
     "runtime": "Runtime",
     "generator": "Generator",
 }
-VERDICTS = (("usable", "VALID and DEGRADED"), ("valid", "VALID only"))
+VERDICTS = (("usable", "VALID, DEGRADED"), ("valid", "VALID only"))
 TRIAL_COLUMNS = {
     "stack": "stack",
     "interface": "interface",
@@ -243,6 +243,7 @@ def _data(
                 "figures": one.figures,
                 "workload": one.workload,
                 "family": one.family,
+                "wide": one.wide,
                 "spec": one.spec,
             }
             for one in charts
@@ -310,6 +311,7 @@ def _interfaces(rows: list[Row], workloads: list[Row], titles: dict[str, str]) -
     loads = {row["load"]: row["load_title"] for row in workloads}
     found: list[Row] = []
     for row in rows:
+        # As the question gives them, a is the later in the alphabet.
         a, b = row["interface_a"], row["interface_b"]
         low, high = row["ratio_low"], row["ratio_high"]
         place = f"{titles.get(row['stack'], row['stack'])}, {loads[row['load']]}"
@@ -321,7 +323,7 @@ def _interfaces(rows: list[Row], workloads: list[Row], titles: dict[str, str]) -
         elif low is None:
             text = f"{place}: {a} against {b}: too few blocks to tell."
         else:
-            text = f"{place}: {a} and {b} are not distinguishable."
+            text = f"{place}: {' and '.join(sorted((a, b)))} are not distinguishable."
         setup = [row[name] for name in SETUP]
         answered = bool(row["distinguishable"])
         found.append({"text": text, "answered": answered, "setup": setup, "load": row["load"]})
@@ -335,6 +337,10 @@ def _absent(stacks: list[Row]) -> list[str]:
         for row in stacks
         if row["stack"] not in measured
     )
+
+
+def _short(value: float | None) -> str:
+    return f"{value:.2g}" if value is not None and 0 < abs(value) < 0.01 else cell(value)
 
 
 def _measured(row: Row, unit: str) -> str:
@@ -376,7 +382,7 @@ def _render(template: str, scripts: list[str], **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["short"] = cell
+    environment.filters["short"] = _short
     figures = values.pop("figures", {})
 
     def charts(section: str) -> Markup:

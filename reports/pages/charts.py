@@ -56,7 +56,10 @@ class Scales:
 
     def colour(self) -> alt.Color:
         colours = [PALETTE[n % len(PALETTE)] for n in range(len(self.stacks))]
-        return alt.Color("stack:N", title=None).scale(domain=self.stacks, range=colours)
+        legend = alt.Legend(symbolOpacity=1, symbolType="circle", symbolStrokeWidth=0)
+        return alt.Color("stack:N", title=None, legend=legend).scale(
+            domain=self.stacks, range=colours
+        )
 
     def dash(self) -> alt.StrokeDash:
         dashes = [DASHES[n % len(DASHES)] for n in range(len(self.interfaces))]
@@ -79,7 +82,7 @@ TOOLTIP = [
 
 def bars(scales: Scales, axis: str, rule: float | None = None) -> dict[str, Any]:
     """A bar a series with its interval; `rule`: a line to read against."""
-    base = alt.Chart(ROWS).encode(y=alt.Y("series:N", title=None, sort=None))
+    base = alt.Chart(ROWS).encode(y=_series())
     layers = [
         base.mark_bar().encode(
             x=alt.X("value:Q", title=axis).scale(zero=True),
@@ -92,10 +95,12 @@ def bars(scales: Scales, axis: str, rule: float | None = None) -> dict[str, Any]
         base.mark_text(align="left", baseline="middle", dx=4).encode(
             x=alt.X("edge:Q", title=axis), text="text:N"
         ),
+        # Room for that text.
+        base.mark_point(opacity=0, aria=False).encode(x="room:Q"),
     ]
     if rule is not None:
         layers.append(_rule_x(rule))
-    return _spec(alt.layer(*layers), step=30)
+    return _spec(alt.layer(*layers), step=36)
 
 
 def against_load(scales: Scales, x: str, y: str, share: bool = False) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def against_load(scales: Scales, x: str, y: str, share: bool = False) -> dict[st
     if share:
         vertical = vertical.axis(format="%").scale(domain=[0, 1])
     base = alt.Chart(ROWS).encode(
-        x=alt.X("offered:Q", title=x).scale(zero=True), detail="series:N"
+        x=alt.X("offered:Q", title=x).scale(zero=True).axis(format="~g"), detail="series:N"
     )
     band = (
         base.transform_filter("isValid(datum.low) && isValid(datum.high)")
@@ -149,11 +154,19 @@ def percentiles(scales: Scales, y: str) -> dict[str, Any]:
     return _spec(alt.layer(*layers), height=300)
 
 
-def heatmap() -> dict[str, Any]:
+def heatmap(intervals: bool = True) -> dict[str, Any]:
     """Figures down, series across: the darker, the further from the best of its line."""
     base = alt.Chart(ROWS).encode(
         x=alt.X("series:N", title=None, sort=None).axis(
-            orient="top", labelAngle=0, labelLimit=180, labelExpr="split(datum.label, ' · ')"
+            orient="top",
+            labelAngle=0,
+            labelLimit=180,
+            labelExpr="split(datum.label, ' · ')",
+            labelOffset=0,
+            labelPadding=20,
+            labelBaseline="middle",
+            ticks=False,
+            domain=False,
         ),
         y=alt.Y("label:N", title=None, sort=None).axis(labelLimit=180),
     )
@@ -166,10 +179,10 @@ def heatmap() -> dict[str, Any]:
     cells = best.mark_rect(cornerRadius=3).encode(
         color=alt.Color("of_best:Q", title="of the best")
         .scale(domain=[0, 1], range=["#d7a35f", "#f4ead9", "#2f8f83"], domainMid=0.7)
-        .legend(format="%"),
+        .legend(format="%", orient="top", direction="horizontal", gradientLength=180),
         tooltip=TOOLTIP,
     )
-    value = best.mark_text(dy=-7, fontWeight="bold", color="#111").encode(text="text:N")
+    value = best.mark_text(dy=-7 if intervals else 0, fontWeight="bold", color="#111").encode(text="text:N")
     span = best.mark_text(dy=8, fontSize=10, color="#222").encode(text="range:N")
     return _spec(alt.layer(cells, value, span), step=44)
 
@@ -181,14 +194,14 @@ def stacked(x: str, order: Sequence[str], fill: Sequence[str]) -> dict[str, Any]
         .transform_calculate(place=f"indexof({list(order)}, datum.label)")
         .mark_bar()
         .encode(
-            y=alt.Y("series:N", title=None, sort=None),
+            y=_series(),
             x=alt.X("value:Q", title=x).stack("zero"),
             color=alt.Color("label:N", title=None).scale(domain=list(order), range=list(fill)),
             order="place:Q",
             tooltip=TOOLTIP,
         )
     )
-    return _spec(chart, step=30)
+    return _spec(chart, step=36)
 
 
 def by_load(scales: Scales, x: str) -> dict[str, Any]:
@@ -205,7 +218,7 @@ def by_load(scales: Scales, x: str) -> dict[str, Any]:
             tooltip=TOOLTIP,
         ),
     ]
-    return _spec(alt.layer(*layers), step=46)
+    return _spec(alt.layer(*layers), step=54)
 
 
 def scatter(scales: Scales, x: str, y: str) -> dict[str, Any]:
@@ -239,12 +252,20 @@ def over_time(scales: Scales, y: str) -> dict[str, Any]:
     return _spec(chart, height=220)
 
 
-def _limit() -> alt.LayerChart:
-    base = alt.Chart(ROWS).transform_filter("isValid(datum.limit)")
-    line = base.mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color="#c0392b").encode(
-        y="max(limit):Q"
+def _series() -> alt.Y:
+    """Stacks down the side, in the order of the rows, the interface on a second line."""
+    return alt.Y("series:N", title=None, sort=None).axis(
+        labelExpr="split(datum.label, ' · ')", labelLimit=180, ticks=False
     )
-    return line
+
+
+def _limit() -> alt.Chart:
+    return (
+        alt.Chart(ROWS)
+        .transform_filter("isValid(datum.limit)")
+        .mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color="#c0392b")
+        .encode(y="max(limit):Q")
+    )
 
 
 def _rule_x(value: float) -> alt.Chart:
@@ -256,11 +277,13 @@ def _rule_x(value: float) -> alt.Chart:
 def _spec(chart: Any, *, height: int | None = None, step: int | None = None) -> dict[str, Any]:
     """The chart compiled to Vega: the browser needs no compiler, and no charts' words in its spec."""
     sized = chart.properties(
-        width="container", height=alt.Step(step) if step else height, background="transparent"
+        width="container",
+        height=alt.Step(step, **{"for": "position"}) if step else height,
+        background="transparent"
     )
     spec = sized.configure_view(stroke=None).to_dict()
     # The note says that the weights are random; it stays with a downloaded picture.
-    spec["title"] = {"text": "", "subtitle": {"expr": "note"}, "anchor": "start", "offset": 8}
+    spec["title"] = {"text": {"expr": "note"}, "anchor": "start", "frame": "bounds", "offset": 6}
     spec.setdefault("params", []).append({"name": "note", "value": ""})
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     return vl_convert.vegalite_to_vega(spec)

@@ -177,7 +177,7 @@ def _time(
                 "Means. Where a server charges each request with its whole batch, no rest is left"
                 " to show.",
                 charts.stacked(
-                    "ms", [NAMES[name][0] for name in parts], ("#c9a227", "#0b84c4", "#9aa5b1")
+                    "ms", [name_of(name, unit) for name in parts], ("#c9a227", "#0b84c4", "#9aa5b1")
                 ),
                 figures=tuple(parts),
                 workload=True,
@@ -207,7 +207,7 @@ def _time(
         found.append(Figure("batches", "Batches really executed", caption, spec, figures=("batch_mean",)))
     for name in RESOURCES:
         if name in known:
-            title = f"{NAMES[name][0].capitalize()} under one load"
+            title = f"{NAMES[name][0][0].upper()}{NAMES[name][0][1:]} under one load"
             if name == "throughput_per_s":
                 title = "Throughput, to read beside the resources below"
             spec = charts.bars(scales, NAMES[name][1].format(unit=unit).replace("%", "share"))
@@ -245,7 +245,7 @@ def _complexity(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list
             "What there is to run and keep",
             "Counted in each stack's folder, or measured in its runs. No score: every component by"
             " itself, relative to the least.",
-            charts.heatmap(),
+            charts.heatmap(intervals=False),
             source="complexity",
             wide=True,
         ),
@@ -254,7 +254,7 @@ def _complexity(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list
             "Performance against complexity",
             "The most that a stack served under any load, against one component. Further left and"
             " higher is better.",
-            charts.scatter(scales, "the component chosen", f"{unit}/s"),
+            charts.scatter(scales, "the component above", f"{unit}/s"),
             source="scatter",
         ),
     ]

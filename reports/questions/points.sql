@@ -1,6 +1,7 @@
 -- The points of the charts: a stack under a load in a setup, its blocks drawn together, with its figures as a list.
 -- Positive figures are geometric means with a 95% t-interval over the blocks' logarithms; shares, and figures that can be
 -- 0, are plain means with a plain one. Below 3 blocks there is none; of a single trial, its own interval stands.
+-- A figure that one of the blocks lacks (too few requests, or it failed) is left out: the others are no fair sample.
 -- `verdicts`: each point is drawn from all usable trials, and again from the VALID ones alone.
 with both_ways as (
     select *, 'usable' as verdicts
@@ -79,6 +80,7 @@ with both_ways as (
     select
         point,
         figure,
+        n,
         if(positive, exp(log_mean), mean) as value,
         case
             when n = 1 then own_low
@@ -99,6 +101,6 @@ select
     load_title(load_kind, arrivals, users, rate_per_s, client_batch) as load_title,
     list({figure: figure, value: value, low: low, high: high} order by figure) as figures
 from points
-inner join figures using (point)
+inner join figures on points.point = figures.point and points.blocks = figures.n
 group by all
 order by machine_name, device, model, stack, interface, load, verdicts;

@@ -105,11 +105,13 @@ function limitOf(name) {
 function finish(one) {
   const [low, high] = [one.low ?? null, one.high ?? null];
   const range = low === null || high === null ? "" : `${shown(low, one.figure)}–${shown(high, one.figure)}`;
-  return { ...one, low, high, range, text: shown(one.value, one.figure), edge: high ?? one.value };
+  const edge = high ?? one.value;
+  return { ...one, low, high, range, text: shown(one.value, one.figure), edge, room: edge * 1.15 };
 }
 
 function pointRows(chart) {
-  let found = matching(!chart.family || state.load === "all" ? true : false);
+  // A curve over loads shows all of them.
+  let found = matching(!chart.family);
   if (chart.workload) {
     const load = oneLoad(found);
     found = found.filter((i) => points.get("load", i) === load);
@@ -121,7 +123,8 @@ function pointRows(chart) {
     const figure = page.figures[name];
     if (!figure) continue;
     for (const i of found) {
-      if (figure.value[i] === null) continue;
+      // In a comparison a figure that is missing leaves a dash, elsewhere nothing.
+      if (figure.value[i] === null && !chart.wide) continue;
       const stack = page.titles[points.get("stack", i)] ?? points.get("stack", i);
       const at = points.get("interface", i);
       const percentile = chart.figures[0] === "*" ? name.match(/_(p\d+)_ms$/)[1] : null;
@@ -137,11 +140,10 @@ function pointRows(chart) {
     }
   }
   const order = (one) => one.offered ?? 0;
-  if (chart.family || percentileChart(chart)) rows.sort((a, b) => order(a) - order(b));
-  return rows;
+  // Lines are drawn along their load; elsewhere each stack keeps its place, whatever figures it lacks.
+  const along = chart.family || chart.figures[0] === "*";
+  return rows.sort((a, b) => (along ? order(a) - order(b) : a.series.localeCompare(b.series)));
 }
-
-const percentileChart = (chart) => chart.figures[0] === "*";
 
 function tableRows(chart) {
   const name = { scatter: "complexity" }[chart.source] ?? chart.source;
@@ -176,19 +178,21 @@ function theme() {
   const font = "system-ui, 'DejaVu Sans', sans-serif";
   return {
     axis: { labelColor: ink, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, labelFont: font, titleFont: font, titleFontWeight: "normal", labelFontSize: 12, titleFontSize: 12 },
-    legend: { labelColor: ink, titleColor: soft, labelFont: font, titleFont: font, orient: "top", labelFontSize: 12, labelLimit: 260, columns: 2, symbolStrokeWidth: 2 },
-    title: { color: ink, subtitleColor: soft, subtitleFont: font, subtitleFontSize: 11, fontSize: 1 },
+    legend: { labelColor: ink, titleColor: soft, labelFont: font, titleFont: font, orient: "top", layout: { top: { direction: innerWidth < 560 ? "vertical" : "horizontal", anchor: "start" } }, labelFontSize: 12, labelLimit: 260, columns: 2, symbolStrokeWidth: 2 },
+    title: { color: soft, font, fontSize: 11, fontWeight: "normal" },
     text: { fill: ink, font }, view: { stroke: null },
     style: { "guide-label": { fill: ink, font }, "guide-title": { fill: soft, font } },
   };
 }
 
-const note = () => (state.weights === "random" ? "random weights: the cost is the real model's, the answers mean nothing" : "");
+const note = () => (state.weights === "random" ? "random weights: real cost, meaningless answers" : "");
 
 function say(figure, chart, rows) {
   const load = figure.querySelector(".load");
-  if (load) load.textContent = rows.length ? `Load: ${rows[0].load_title}. ` : "";
+  const which = chart.source === "scatter" ? `Component: ${state.component}. ` : `Load: ${rows[0]?.load_title}. `;
+  if (load) load.textContent = rows.length ? which : "";
   figure.querySelector(".random").hidden = state.weights !== "random";
+  figure.querySelector(".draw").classList.add("done");
   figure.querySelector(".empty").hidden = rows.length > 0;
   figure.querySelector(".draw").hidden = rows.length === 0;
   if (figure.querySelector("details").open) fillTable(figure, rows);
@@ -205,11 +209,12 @@ async function draw(chart) {
     await before.resize().runAsync();
     return;
   }
+  const place = figure.querySelector(".draw > div");
+  if (chart.wide) place.style.minWidth = `${170 + 125 * new Set(rows.map((one) => one.series)).size}px`;
   const spec = structuredClone(chart.spec);
   spec.data.find((one) => one.name === "rows").values = rows;
   spec.signals.find((one) => one.name === "note").value = note();
   spec.description = `${chart.title}. ${chart.caption}`;
-  const place = figure.querySelector(".draw > div");
   const result = await vegaEmbed(place, spec, { mode: "vega", ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { theme: "custom" }, config: theme() });
   drawn.set(chart.id, result.view);
   document.documentElement.dataset.drawn = drawn.size;
@@ -249,6 +254,7 @@ function cells(tag, values, numbers = []) {
     one.textContent = value ?? "–";
     if (tag === "th") one.scope = "col";
     if (numbers[k]) one.className = "number";
+    else if (String(value).length > 60) one.className = "long";
     line.append(one);
   });
   return line;
@@ -296,7 +302,7 @@ function showTrials() {
     const one = tables.trials.get(name, i);
     return typeof one === "number" && name !== "block" ? shown(one, name) : one;
   };
-  const numbers = names.map(([name]) => typeof tables.trials.get(name, found[0] ?? 0) === "number");
+  const numbers = names.map(([name]) => found.some((i) => typeof tables.trials.get(name, i) === "number"));
   table.replaceChildren(cells("th", names.map((one) => one[1])), ...found.slice(0, most).map((i) => cells("td", names.map(([name]) => value(i, name)), numbers)));
   document.getElementById("trials-count").textContent = `${whole.format(Math.min(most, found.length))} of ${whole.format(found.length)} trials`;
   document.getElementById("trials-more").hidden = found.length <= most;
