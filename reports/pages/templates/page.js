@@ -217,6 +217,7 @@ async function draw(chart) {
   spec.description = `${chart.title}. ${chart.caption}`;
   const result = await vegaEmbed(place, spec, { mode: "vega", ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { theme: "custom" }, config: theme() });
   drawn.set(chart.id, result.view);
+  if (drawn.size === 1) performance.mark("first chart");
   document.documentElement.dataset.drawn = drawn.size;
 }
 
@@ -385,4 +386,7 @@ showControls();
 showAnswers();
 showTrials();
 for (const chart of page.charts) watch.observe(document.getElementById(`figure-${chart.id}`));
-window.addEventListener("beforeprint", () => { for (const id of byId.keys()) seen.add(id); refresh(); });
+// For print, where everything is seen at once, and for whoever waits for a drawing to be done.
+window.settled = () => refresh();
+window.drawAll = () => { for (const id of byId.keys()) seen.add(id); return refresh(); };
+window.addEventListener("beforeprint", window.drawAll);
