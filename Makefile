@@ -107,6 +107,11 @@ report: $(REPORTS)/ready ## HTML pages that open offline: GROUP, RUN; OPEN=1 sho
 	@$(REPORTS)/bin/python -P -m pages --results "$(or $(RESULTS),results)" $(if $(GROUP),--group "$(GROUP)") \
 	  $(if $(RUN),--run "$(RUN)") $(if $(OPEN),--open) $(if $(WATCH),--watch)
 
+.PHONY: compare
+compare: $(REPORTS)/ready ## a page of what differs between two runs or two commits: A=… B=…
+	@test -n "$(A)" -a -n "$(B)" || { echo "compare: name two runs or commits: make compare A=… B=…" >&2; exit 2; }
+	@$(REPORTS)/bin/python -P -m pages.compare --results "$(or $(RESULTS),results)" "$(A)" "$(B)"
+
 .PHONY: serve
 serve: tools ## start one stack by hand: GROUP=1 STACK=triton; Ctrl-C stops it
 	@$(STUDY_PYTHON) -m bench serve

@@ -111,7 +111,7 @@ def build(loaded: Loaded, to: Path, group: str | None, again: str) -> list[Path]
         name = f"{_file_name(facts['group_id'])}.html"
         said, html = _group(loaded, facts, told, again)
         if wanted:
-            written.append(_write(to / name, html))
+            written.append(write(to / name, html))
         answered = [one for one in said if one.answered] or said
         headline = "No answer: nothing was measured."
         if answered:
@@ -119,14 +119,14 @@ def build(loaded: Loaded, to: Path, group: str | None, again: str) -> list[Path]
             headline = f"{first.load_title}, {first.interface}: {first.text}"
         built.append(Built(name, headline[0].upper() + headline[1:], facts))
     program = (HERE / "templates" / "index.js").read_text("utf-8")
-    index = _render(
+    index = render(
         "index.html",
         [program],
         groups=[one.facts | {"file": one.file, "headline": one.headline} for one in built],
         warnings=told,
         program=Markup(program),
     )
-    return [_write(to / "index.html", index), *written]
+    return [write(to / "index.html", index), *written]
 
 
 def _group(
@@ -153,7 +153,7 @@ def _group(
     data = _data(group, unit, titles, asked, charts)
     program = (HERE / "templates" / "page.js").read_text("utf-8")
     vega = vega_bundle()
-    html = _render(
+    html = render(
         "group.html",
         [vega, program],
         group=facts,
@@ -371,11 +371,12 @@ def vega_bundle() -> str:
         text = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
         file.parent.mkdir(parents=True, exist_ok=True)
         # Its top-level names must not meet those of other scripts.
-        _write(file, "(() => {" + text.replace("</script", "<\\/script") + "})();")
+        write(file, "(() => {" + text.replace("</script", "<\\/script") + "})();")
     return file.read_text("utf-8")
 
 
-def _render(template: str, scripts: list[str], **values: Any) -> str:
+def render(template: str, scripts: list[str], **values: Any) -> str:
+    """A page from pages/templates, every value escaped, under a policy that lets only `scripts` run."""
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -383,6 +384,7 @@ def _render(template: str, scripts: list[str], **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["short"] = _short
+    environment.filters["ratio"] = lambda value: "–" if value is None else f"{value:.2f}"  # pyright: ignore[reportUnknownLambdaType]
     figures = values.pop("figures", {})
 
     def charts(section: str) -> Markup:
@@ -406,7 +408,8 @@ def _render(template: str, scripts: list[str], **values: Any) -> str:
     )
 
 
-def _write(file: Path, text: str) -> Path:
+def write(file: Path, text: str) -> Path:
+    """Write a page whole: a reader sees the old one or the new one."""
     partial = file.with_name(file.name + ".partial")
     partial.write_text(text, "utf-8")
     partial.replace(file)

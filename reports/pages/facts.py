@@ -20,7 +20,7 @@ REPORTS = Path(__file__).resolve().parents[1]
 GROUPS = REPORTS.parent / "groups"
 QUESTIONS = REPORTS / "questions"
 # Enough for any run: blocks of an interval, and pairs that it is corrected for.
-MOST_BLOCKS, MOST_PAIRS = 60, 45
+MOST_BLOCKS, MOST_PAIRS = 60, 500
 
 
 def load_facts(db: duckdb.DuckDBPyConnection, run: str | None, groups: Path = GROUPS) -> None:

@@ -1,9 +1,10 @@
 -- What the other questions build on: made once for a report. `chosen` holds the run asked for, or nothing: then what
 -- counts is the view latest. `group_titles`, `stack_titles` and `t_quantiles` are tables that pages/facts.py fills.
 
--- Half-width factor of a 95% t-interval over n values, corrected for a number of pairs; null below 3 values.
+-- Half-width factor of a 95% t-interval over n values, corrected for a number of pairs; null below 3 values
+-- or beyond the table, which is then too small: no interval rather than one too narrow.
 create temp macro t95(drawn, compared) as (
-    select t from t_quantiles where n = drawn and pairs = least(compared, 45)
+    select t from t_quantiles where n = drawn and pairs = compared
 );
 
 -- The usable trials of the report, with their load in words.
