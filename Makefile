@@ -74,13 +74,31 @@ recompute: tools ## derive a run's figures again from its raw records and compar
 doctor: tools ## what this machine can and can't run, and why
 	@$(STUDY_PYTHON) -m bench doctor
 
+# Reports have an environment of their own: charts, and the drivers of object storage.
+REPORTS := $(BUILD)/envs/reports
+$(REPORTS)/ready: reports/requirements.lock $(STUDY)/ready
+	@echo "setting up the reports"
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(REPORTS)
+	@$(UV) pip sync --quiet --require-hashes --python $(REPORTS) $<
+	@touch $@
+
+# RESULTS=s3://… is asked from there.
+ASK := $(if $(findstring ://,$(RESULTS)),$(REPORTS)/bin/python -P,$(STUDY_PYTHON))
+ASK_READY := $(if $(findstring ://,$(RESULTS)),$(REPORTS)/ready,tools)
+
 .PHONY: query
-query: tools ## ask the results: Q="select …" FORMAT=table|csv|json
-	@$(STUDY_PYTHON) -m reports.query --results "$(or $(RESULTS),results)" --format "$(or $(FORMAT),table)" "$${Q-}"
+query: $(ASK_READY) ## ask the results: Q="select …" or FILE=queries/x.sql; FORMAT=table|csv|json|parquet, OUT=file for parquet
+	@$(ASK) -m reports.query --results "$(or $(RESULTS),results)" --format "$(or $(FORMAT),table)" \
+	  $(if $(OUT),--out "$(OUT)") $(if $(FILE),--file "$(FILE)","$${Q-}")
+
+.PHONY: export
+export: $(ASK_READY) ## every view as a Parquet file, for notebooks: TO=folder
+	@test -n "$(TO)" || { echo "export: say where to: make export TO=folder" >&2; exit 2; }
+	@$(ASK) -m reports.export --results "$(or $(RESULTS),results)" --to "$(TO)"
 
 .PHONY: sql
-sql: tools ## a SQL prompt with the views loaded
-	@$(STUDY_PYTHON) -m reports.sql --results "$(or $(RESULTS),results)"
+sql: $(ASK_READY) ## a SQL prompt with the views loaded
+	@$(ASK) -m reports.sql --results "$(or $(RESULTS),results)"
 
 .PHONY: columns
 columns: tools ## every column of every view, with its unit and meaning
@@ -94,21 +112,41 @@ validate: tools ## check every results file against its schema
 tables: tools ## renew the documents' measured tables from the newest calibrate, overhead and crosscheck
 	@$(STUDY_PYTHON) -m reports.tables
 
+# The pages' own tests need a browser as well: another environment, so that a report needs none of it.
+REPORTS_TEST := $(BUILD)/envs/reports-test
+$(REPORTS_TEST)/ready: reports/requirements.test.lock $(STUDY)/ready
+	@echo "setting up the reports' tests"
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(REPORTS_TEST)
+	@$(UV) pip sync --quiet --require-hashes --python $(REPORTS_TEST) $<
+	@touch $@
+
+.PHONY: report
+report: $(REPORTS)/ready ## HTML pages that open offline: GROUP, RUN; OPEN=1 shows them, WATCH=1 rebuilds while a run goes on
+	@$(REPORTS)/bin/python -P -m pages --results "$(or $(RESULTS),results)" $(if $(GROUP),--group "$(GROUP)") \
+	  $(if $(RUN),--run "$(RUN)") $(if $(OPEN),--open) $(if $(WATCH),--watch)
+
+.PHONY: compare
+compare: $(REPORTS)/ready ## a page of what differs between two runs or two commits: A=… B=…
+	@test -n "$(A)" -a -n "$(B)" || { echo "compare: name two runs or commits: make compare A=… B=…" >&2; exit 2; }
+	@$(REPORTS)/bin/python -P -m pages.compare --results "$(or $(RESULTS),results)" "$(A)" "$(B)"
+
 .PHONY: serve
 serve: tools ## start one stack by hand: GROUP=1 STACK=triton; Ctrl-C stops it
 	@$(STUDY_PYTHON) -m bench serve
 
 .PHONY: test
-test: tools ## all tests, the end-to-end smoke run included
+test: tools $(REPORTS_TEST)/ready ## all tests, the end-to-end smoke run included
 	@$(STUDY_PYTHON) -m bench k6
 	@cd shared/k6 && PATH="$(CURDIR)/$(BUILD)/tools/go/bin:$$PATH" GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 go test ./...
 	@$(STUDY_PYTHON) -m pytest -m "not slow"
+	@$(REPORTS_TEST)/bin/python -P -m pytest -m "not slow" reports/pages/tests
 
 .PHONY: test-all
-test-all: tools ## also what takes long
+test-all: tools $(REPORTS_TEST)/ready ## also what takes long
 	@$(STUDY_PYTHON) -m bench k6
 	@cd shared/k6 && PATH="$(CURDIR)/$(BUILD)/tools/go/bin:$$PATH" GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 go test ./...
 	@$(STUDY_PYTHON) -m pytest
+	@$(REPORTS_TEST)/bin/python -P -m pytest reports/pages/tests
 
 LINT := $(BUILD)/envs/lint
 $(LINT)/ready: shared/bench/requirements.lint.lock $(STUDY)/ready
@@ -122,6 +160,8 @@ lint: $(LINT)/ready ## ruff, pyright, gofmt, vet, sqlfluff
 	@$(LINT)/bin/pyright
 	@cd shared/metrics/sql && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd results/views && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
+	@cd queries && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
+	@cd reports/questions && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd shared/k6 && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet ./...
 
 .PHONY: format

@@ -56,6 +56,18 @@ def ask_arrow(db: duckdb.DuckDBPyConnection, sql: str) -> Any:
 
 
 @contextmanager
+def ask_stream(db: duckdb.DuckDBPyConnection, sql: str) -> Generator[Any]:
+    """One query's answer as a pyarrow RecordBatchReader: a part at a time. Raises QuestionError."""
+    try:
+        statement = db.extract_statements(sql)[0]
+        _refuse_changes(statement)
+        with _reading(db):
+            yield db.sql(statement.query).to_arrow_reader()  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+    except duckdb.Error as error:
+        raise QuestionError(one_line(error)) from None
+
+
+@contextmanager
 def _reading(db: duckdb.DuckDBPyConnection) -> Generator[None]:
     """A transaction that can't write: DuckDB takes DELETE inside a WITH, a SELECT by its type."""
     db.execute("begin transaction read only")
@@ -89,6 +101,8 @@ def _answer(
 def one_line(error: duckdb.Error) -> str:
     """DuckDB's message without its drawing, with the nearest names where a column is unknown."""
     text = re.split(r"\n\s*LINE \d+:", str(error))[0]
+    # What a file system of ours refused comes with its Python traceback.
+    text = text.strip().splitlines()[-1] if "Traceback (most" in text else text
     text = re.sub(r"\s+", " ", text).strip()
     unknown = re.search(r'column (?:named )?"([^"]+)"', text, re.I)
     if unknown and "not found" in text:

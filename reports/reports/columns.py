@@ -11,6 +11,7 @@ ONE_ROW = {
     "runs": "a run",
     "stacks": "a stack of a group in a run: a model, interface and block of it",
     "trials": "a planned trial",
+    "latest": "a trial that counts today: the newest usable ones of each experiment and stack",
     "comparisons": "a pair of stacks on one metric and workload in a run",
     "requests": "a request, where raw records are kept",
     "calibrations": "a `make calibrate`",
@@ -21,7 +22,10 @@ ONE_ROW = {
 
 @dataclass(frozen=True)
 class Column:
-    """One column: `where` is "both", "view" (derived) or "file" (not in the view)."""
+    """One column: `where` is "both", "view" (derived) or "file" (not in the view).
+
+    `since` is the first schema_version in which a required column is there: older files lack it.
+    """
 
     name: str
     type: str
@@ -30,16 +34,23 @@ class Column:
     required: bool = False
     values: tuple[str, ...] = ()
     where: str = "both"
+    since: int = 1
 
 
 @cache
 def load_columns() -> dict[str, tuple[Column, ...]]:
     """{view: its columns in order}, percentile families spelt out."""
     text = (RESULTS / "columns.toml").read_text("utf-8")
-    return {
-        view: tuple(column for name, entry in entries.items() for column in _expand(name, entry))
-        for view, entries in tomllib.loads(text).items()
-    }
+    found: dict[str, tuple[Column, ...]] = {}
+    for view, entries in tomllib.loads(text).items():
+        columns: list[Column] = []
+        for name, entry in entries.items():
+            if name.endswith(".*"):
+                columns += [c for c in found[name.removesuffix(".*")] if c.where != "file"]
+            else:
+                columns += _expand(name, entry)
+        found[view] = tuple(columns)
+    return found
 
 
 def in_file(view: str) -> tuple[Column, ...]:
@@ -65,6 +76,7 @@ def _expand(name: str, entry: dict[str, object]) -> list[Column]:
                 bool(entry.get("required", False)),
                 listed,
                 str(entry.get("where", "both")),
+                int(str(entry.get("since", 1))),
             )
         ]
     unit, meaning = str(entry["unit"]), str(entry["meaning"])
@@ -87,7 +99,12 @@ def _expand(name: str, entry: dict[str, object]) -> list[Column]:
 
 def markdown() -> str:
     """The columns as Markdown tables, one a view."""
-    lines = ["# Columns of the results", "", "Made from `results/columns.toml`.", ""]
+    lines = [
+        "# Columns of the results",
+        "",
+        "Made from `columns.toml` by `python -m reports.schema`: edit that.",
+        "",
+    ]
     for view in load_columns():
         lines += [f"## {view}", "", f"One row: {ONE_ROW[view]}.", ""]
         lines += ["| column | type | unit | meaning |", "|---|---|---|---|"]

@@ -1,10 +1,11 @@
-"""Asks the results one question: `python -m reports.query "select … from trials"`.
+"""Asks the results: `python -m reports.query "select … from trials"`, or `--file question.sql`.
 
 Exit codes: 0 answered, 1 there are no results, 2 the SQL or the call is wrong.
 """
 
 import argparse
 import os
+import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,43 +13,51 @@ from pathlib import Path
 import pyarrow.parquet as parquet  # pyright: ignore[reportMissingTypeStubs]
 
 from reports.ask import QuestionError, ask, ask_arrow
-from reports.load import HOW_TO_GET_SOME, Loaded, open_results, results_folder
+from reports.files import Folder, FolderError, results_folder
+from reports.load import HOW_TO_GET_SOME, Loaded, open_results
 from reports.show import print_csv, print_json, print_table
 
 ROWS_SHOWN = 500
+# Only then are the raw records looked for.
+RAW = re.compile(r"\brequests\b", re.I)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Parse, answer, print. Returns the exit code."""
     parser = argparse.ArgumentParser(prog="reports.query", description=__doc__)
-    parser.add_argument("sql", help="one or more queries over runs, trials, stacks, …")
+    parser.add_argument("sql", nargs="?", help="one or more queries over runs, trials, stacks, …")
+    parser.add_argument("--file", type=Path, help="a file with the SQL instead, as in queries/")
     parser.add_argument("--results", help="results folder (default: RESULTS, else results/)")
     parser.add_argument("--format", default="table", choices=["table", "csv", "json", "parquet"])
     parser.add_argument("--out", help="file to write instead of standard output (parquet)")
     given = parser.parse_args(arguments)
     folder = results_folder(given.results)
-    with open_results(folder, raw="request" in given.sql.lower()) as loaded:
-        warn(loaded, folder)
-        if not loaded.runs:
-            return 1
-        try:
-            answer(loaded, given.sql, given.format, given.out)
-        except QuestionError as error:
-            print(f"query: {error}", file=sys.stderr)
-            return 2
-        except BrokenPipeError:
-            # The reader (head, less) has seen enough.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    try:
+        sql = given.file.read_text("utf-8") if given.file else given.sql or ""
+        with open_results(folder, raw=bool(RAW.search(sql))) as loaded:
+            warn(loaded, folder)
+            if not loaded.runs:
+                return 1
+            answer(loaded, sql, given.format, given.out)
+    except BrokenPipeError:
+        # The reader (head, less) has seen enough.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (FolderError, QuestionError, OSError) as error:
+        print(f"query: {error}", file=sys.stderr)
+        return 2
     return 0
 
 
-def warn(loaded: Loaded, folder: Path) -> None:
+def warn(loaded: Loaded, folder: Folder) -> None:
     """Say what was left out, and how to get results where there are none."""
     for warning in loaded.warnings:
         printable = "".join(one if one.isprintable() else " " for one in warning)
         print(f"warning: {printable}", file=sys.stderr)
     if not loaded.runs:
-        print(f"there are no results in {folder}; get some: {HOW_TO_GET_SOME}", file=sys.stderr)
+        print(
+            f"there are no results in {folder.address}; get some: {HOW_TO_GET_SOME}",
+            file=sys.stderr,
+        )
 
 
 def answer(loaded: Loaded, sql: str, form: str, out: str | None) -> None:

@@ -1,9 +1,12 @@
-"""Writes results/schema/*.schema.json from results/columns.toml: `python -m reports.schema`."""
+"""Writes what is made from results/columns.toml: `python -m reports.schema`.
+
+That is results/schema/*.schema.json and the page of columns for people, results/COLUMNS.md.
+"""
 
 import json
 from typing import Any
 
-from reports.columns import RESULTS, Column, in_file
+from reports.columns import RESULTS, Column, in_file, markdown
 
 FILES = {
     "runs": "run",
@@ -96,6 +99,7 @@ def main() -> None:
     """Write them all."""
     for view, name in FILES.items():
         (RESULTS / "schema" / f"{name}.schema.json").write_text(text(view), "utf-8")
+    (RESULTS / "COLUMNS.md").write_text(markdown(), "utf-8")
 
 
 if __name__ == "__main__":

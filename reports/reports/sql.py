@@ -7,7 +7,8 @@ from pathlib import Path
 
 from reports.ask import QuestionError
 from reports.columns import ONE_ROW, in_view, load_columns
-from reports.load import open_results, results_folder
+from reports.files import results_folder
+from reports.load import open_results
 from reports.query import answer, warn
 
 HISTORY = Path(__file__).resolve().parents[2] / ".build" / "sql_history"

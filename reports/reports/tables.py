@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any
 
 from reports.columns import RESULTS
-from reports.load import open_results, results_folder
+from reports.files import Folder, results_folder
+from reports.load import open_results
 
 ROOT = RESULTS.parent
 Row = dict[str, Any]
 
 
-def rows_of(folder: Path, view: str, key: str) -> list[Row]:
+def rows_of(folder: Folder, view: str, key: str) -> list[Row]:
     """The newest measurement's rows of a view. Raises ValueError if there is none."""
     with open_results(folder) as loaded:
         cursor = loaded.db.execute(
@@ -53,7 +54,7 @@ def overhead_cell(row: Row) -> str:
     return cell if opened is None else f"{cell} + {number(opened)}"
 
 
-def overhead(folder: Path) -> str:
+def overhead(folder: Folder) -> str:
     """What interfaces add, a row an interface and kind of connection."""
     rows = rows_of(folder, "overhead", "overhead_id")
     sizes = sorted({row["payload_bytes"] for row in rows})
@@ -68,7 +69,7 @@ def overhead(folder: Path) -> str:
     return f"{where(rows[0])}:\n\n{markdown(heading, lines)}"
 
 
-def crosscheck(folder: Path) -> str:
+def crosscheck(folder: Folder) -> str:
     """Each tool's latencies beside the truth."""
     rows = rows_of(folder, "crosschecks", "crosscheck_id")
     lines = [
@@ -95,7 +96,7 @@ def crosscheck(folder: Path) -> str:
     return f"{where(rows[0])}:\n\n{markdown(heading, lines)}"
 
 
-def calibration(folder: Path) -> str:
+def calibration(folder: Folder) -> str:
     """The generator's figures beside their goals."""
     (row,) = rows_of(folder, "calibrations", "calibration_id")
     machine, goals = json.loads(row["machine"]), json.loads(row["goals"])
@@ -112,7 +113,7 @@ def calibration(folder: Path) -> str:
     return f"{machine['cpu_model']}, {date}:\n\n{markdown(['', 'here', 'goal', 'met'], lines)}"
 
 
-TABLES: dict[str, Callable[[Path], str]] = {
+TABLES: dict[str, Callable[[Folder], str]] = {
     "overhead": overhead,
     "crosscheck": crosscheck,
     "calibration": calibration,
@@ -121,7 +122,7 @@ DOCUMENTS = (ROOT / "README.md", ROOT / "shared" / "crosscheck" / "README.md")
 PLACE = re.compile(r"(<!-- (\w+): [^>]*-->\n).*?(<!-- end of \2 -->)", re.S)
 
 
-def renewed(text: str, folder: Path) -> str:
+def renewed(text: str, folder: Folder) -> str:
     """A document's text with its tables from these results. Raises ValueError, KeyError."""
     return PLACE.sub(lambda found: f"{found[1]}{TABLES[found[2]](folder)}\n{found[3]}", text)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 
 from reports.columns import RESULTS
-from reports.load import results_folder
+from reports.files import results_folder
 
 GLOBS = {
     "run": "*/run.json",
@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the faults. Returns 0 if there are none, 1 if there are, 2 if there is no file."""
     parser = argparse.ArgumentParser(prog="reports.validate", description=__doc__)
     parser.add_argument("--results", help="results folder (default: RESULTS, else results/)")
-    folder = results_folder(parser.parse_args(arguments).results)
+    folder = Path(results_folder(parser.parse_args(arguments).results).address)
     try:
         found = faults(folder)
     except ValueError as error:

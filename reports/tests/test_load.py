@@ -8,6 +8,7 @@ import pytest
 
 from reports.ask import QuestionError, ask
 from reports.columns import in_view, load_columns
+from reports.files import Folder
 from reports.load import open_results
 
 from .conftest import RUN, trial_row
@@ -15,7 +16,7 @@ from .conftest import RUN, trial_row
 
 def one(folder: Path, sql: str) -> list[tuple[object, ...]]:
     """All rows of one query; refuses a folder that gives none."""
-    with open_results(folder, raw=True) as loaded:
+    with open_results(Folder(str(folder)), raw=True) as loaded:
         rows = ask(loaded.db, sql)[0].rows
     assert rows, f"{sql} gave nothing to check"
     return rows
@@ -73,7 +74,7 @@ def test_a_damaged_trial_is_named_and_the_rest_load(
 ) -> None:
     """One bad file costs its own row only. Broken by handing all files to one reader unchecked."""
     (results / RUN / "trials" / "bad.json").write_bytes(content)
-    with open_results(results) as loaded:
+    with open_results(Folder(str(results))) as loaded:
         assert ask(loaded.db, "select count(*) from trials")[0].rows == [(6,)]
     assert len(loaded.warnings) == 1
     assert f"{RUN}/trials/bad.json" in loaded.warnings[0]
@@ -84,7 +85,7 @@ def test_a_value_of_the_wrong_type_is_named(results: Path) -> None:
     """JSON that Python reads and DuckDB can't cast. Broken without the file-by-file retry."""
     row = trial_row("delta", 1, throughput_per_s="fast")
     (results / RUN / "trials" / "typed.json").write_text(json.dumps(row))
-    with open_results(results) as loaded:
+    with open_results(Folder(str(results))) as loaded:
         assert ask(loaded.db, "select count(*) from trials")[0].rows == [(6,)]
     assert [w for w in loaded.warnings if "typed.json" in w]
 
@@ -94,7 +95,7 @@ def test_damaged_comparisons_and_raw_records_are_named(results: Path) -> None:
     (results / RUN / "comparisons.json").write_text('{"comparisons": 3}')
     (results / RUN / "raw" / "torn").mkdir()
     (results / RUN / "raw" / "torn" / "requests.parquet").write_bytes(b"PAR1torn")
-    with open_results(results, raw=True) as loaded:
+    with open_results(Folder(str(results)), raw=True) as loaded:
         assert ask(loaded.db, "select count(*) from requests")[0].rows == [(2,)]
     assert len(loaded.warnings) == 2
 
@@ -111,7 +112,7 @@ def test_a_late_extra_column_is_kept(results: Path) -> None:
 def test_a_copied_run_does_not_count_twice(results: Path) -> None:
     """A row is its run_id and trial_id. Broken by globbing alone."""
     shutil.copytree(results / RUN, results / "copy")
-    with open_results(results) as loaded:
+    with open_results(Folder(str(results))) as loaded:
         assert ask(loaded.db, "select count(*) from trials")[0].rows == [(6,)]
         assert ask(loaded.db, "select count(*) from comparisons")[0].rows == [(2,)]
     assert any("the same row as" in warning for warning in loaded.warnings)
@@ -119,7 +120,7 @@ def test_a_copied_run_does_not_count_twice(results: Path) -> None:
 
 def test_an_empty_folder_has_empty_views(tmp_path: Path) -> None:
     """All views exist without a single file. Broken by a glob that must match."""
-    with open_results(tmp_path) as loaded:
+    with open_results(Folder(str(tmp_path))) as loaded:
         for view in load_columns():
             assert ask(loaded.db, f"select count(*) from {view}")[0].rows == [(0,)]
         assert loaded.runs == 0
@@ -150,6 +151,11 @@ def test_an_empty_folder_has_empty_views(tmp_path: Path) -> None:
         "with a as (copy (select 1) to '{raw}') select * from a",
         "from query('with a as (copy (select 1) to ''{raw}'') select * from a')",
         "explain analyze delete from trial_files",
+        "select * from read_text('records://{run}/run.json')",
+        "select * from read_text('records://../secret.csv')",
+        "select * from read_text('records://{secret}')",
+        "with a as (copy (select 1) to 'records://{record}') select * from a",
+        "copy (select 1) to 'records://{run}/raw/x/requests.parquet'",
     ],
 )
 def test_a_query_changes_and_reads_nothing_else(results: Path, tmp_path: Path, sql: str) -> None:
@@ -157,10 +163,11 @@ def test_a_query_changes_and_reads_nothing_else(results: Path, tmp_path: Path, s
     secret, out = tmp_path / "secret.csv", tmp_path / "out"
     secret.write_text("a,b\n1,2\n")
     raw = next(results.glob("*/raw/*/requests.parquet"))
+    record = raw.relative_to(results).as_posix()
     before = raw.read_bytes()
-    with open_results(results, raw=True) as loaded:
+    with open_results(Folder(str(results)), raw=True) as loaded:
         with pytest.raises(QuestionError) as raised:
-            ask(loaded.db, sql.format(out=out, secret=secret, raw=raw))
+            ask(loaded.db, sql.format(out=out, secret=secret, raw=raw, run=RUN, record=record))
         assert ask(loaded.db, "select count(*) from trials")[0].rows == [(6,)]
     assert "\n" not in str(raised.value)
     assert not out.exists()
@@ -171,5 +178,5 @@ def test_a_python_variable_is_not_a_table(results: Path) -> None:
     """SQL doesn't see the program's variables. Broken by DuckDB's replacement scans."""
     rows = {"a": [1]}
     assert rows
-    with open_results(results) as loaded, pytest.raises(QuestionError, match="rows"):
+    with open_results(Folder(str(results))) as loaded, pytest.raises(QuestionError, match="rows"):
         ask(loaded.db, "select * from rows")

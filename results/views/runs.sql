@@ -15,6 +15,12 @@ select
     git_commit,
     git_dirty,
     machine,
+    concat_ws(
+        ' · ',
+        machine ->> 'cpu_model',
+        (machine ->> 'cpus') || ' CPUs',
+        machine ->> '$.gpus[0].name'
+    ) as machine_name,
     machine ->> 'cpu_model' as cpu_model,
     try_cast(machine ->> 'cpus' as bigint) as cpus,
     try_cast(machine ->> 'memory_mb' as double) as memory_mb,

@@ -17,6 +17,7 @@ from bench.paths import BUILD, ROOT
 from bench.progress import Reporter
 from bench.recording import SEED, as_entry, record_stack, recorder
 from bench.store import read_json, write_json
+from reports.files import Folder
 from reports.load import open_results
 from reports.validate import faults
 
@@ -134,6 +135,6 @@ def test_the_file_agrees_with_its_schema(tmp_path: Path, monkeypatch: pytest.Mon
     }
     write_json(tmp_path / "crosscheck" / "a.json", {"crosschecks": [row]})
     assert faults(tmp_path) == []
-    with open_results(tmp_path) as loaded:
+    with open_results(Folder(str(tmp_path))) as loaded:
         found = loaded.db.execute("select generator, truth_p50_ms from crosschecks").fetchall()
         assert found == [("k6", None)] and loaded.warnings == ()

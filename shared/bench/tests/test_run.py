@@ -27,6 +27,7 @@ from bench.plan import Start, Trial
 from bench.processes import MARK, end_processes, marked
 from bench.run import Recorder
 from bench.store import write_json
+from reports.files import Folder
 from reports.load import open_results
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups"
@@ -302,7 +303,7 @@ def test_each_run_says_how_wrong_its_generator_is(bench: Any, tmp_path: Path) ->
         if case["protocol"] not in ("http", "grpc"):
             assert {"ttft_error_p99_ms", "itl_error_p99_ms"} <= set(case)
     assert found["highest_rate_per_s"] is not None
-    with open_results(tmp_path) as loaded:
+    with open_results(Folder(str(tmp_path))) as loaded:
         shown = loaded.db.execute(
             "select unnest(calibration_cases, recursive := true) from runs"
         ).fetchall()

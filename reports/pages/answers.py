@@ -1,0 +1,161 @@
+"""The sentences: which stack is better for each workload and by how much, or why that can't be said."""
+
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from typing import Any
+
+Row = dict[str, Any]
+# What tells two experiments apart: figures of different setups never meet.
+SETUP = ("machine_name", "device", "model", "weights", "precision", "runtime", "generator")
+WORKLOAD = (*SETUP, "interface", "load", "client_batch")
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """One workload's answer. `answered`: at least one difference is real."""
+
+    setup: tuple[str, ...]
+    interface: str
+    load: str
+    load_title: str
+    text: str
+    answered: bool
+    run_ids: tuple[str, ...]
+
+
+def sentences(workloads: Iterable[Row], pairs: Iterable[Row]) -> list[Sentence]:
+    """One sentence a workload, in the order of `workloads` (see reports/questions)."""
+    by_workload: dict[tuple[Any, ...], list[Row]] = {}
+    for row in workloads:
+        by_workload.setdefault(tuple(row[name] for name in WORKLOAD), []).append(row)
+    compared: dict[tuple[Any, ...], list[Row]] = {}
+    for pair in pairs:
+        compared.setdefault(tuple(pair[name] for name in WORKLOAD), []).append(pair)
+    return [_sentence(stacks, compared.get(key, [])) for key, stacks in by_workload.items()]
+
+
+def _sentence(stacks: Sequence[Row], pairs: Sequence[Row]) -> Sentence:
+    first = stacks[0]
+    told, answered = _told(stacks, pairs)
+    limit = _limit(stacks)
+    return Sentence(
+        setup=tuple(str(first[name]) for name in SETUP),
+        interface=first["interface"],
+        load=first["load"],
+        load_title=first["load_title"],
+        text=f"{told}. {limit}".strip(),
+        answered=answered,
+        run_ids=tuple(sorted({run for row in stacks for run in row["run_ids"]})),
+    )
+
+
+def _told(stacks: Sequence[Row], pairs: Sequence[Row]) -> tuple[str, bool]:
+    usable = [row for row in stacks if row["usable"]]
+    titles = {row["stack"]: row["stack_title"] for row in stacks}
+    if not usable:
+        why = sorted({reason for row in stacks for reason in row["why_invalid"] or []})
+        return f"No answer: every trial is INVALID ({', '.join(why)})", False
+    if len(usable) == 1:
+        return f"No answer: only {usable[0]['stack_title']} was measured", False
+    if not pairs:
+        return (
+            f"No answer: {_and(r['stack_title'] for r in usable)} were not measured in one run",
+            False,
+        )
+    clauses: list[str] = []
+    ties: list[Row] = []
+    untold: list[Row] = []
+    for pair in pairs:
+        if pair["distinguishable"]:
+            clauses.append(_difference(pair, titles, stacks[0]["unit"]))
+        else:
+            (untold if pair["distinguishable"] is None else ties).append(pair)
+    if ties:
+        clauses += _tied(ties, titles)
+    if untold:
+        blocks = max(pair["blocks"] for pair in untold)
+        clauses.append(
+            f"{_listed(untold, titles)}: only {blocks} {'block' if blocks == 1 else 'blocks'}"
+            " with both, too few to tell"
+        )
+    missing = _missing(pairs, usable)
+    if missing:
+        clauses.append(f"{_and(missing)} can't be compared: not on the same metric in one run")
+    answered = any(pair["distinguishable"] for pair in pairs)
+    careful = " (with care: some trials are DEGRADED)" if _degraded(pairs) else ""
+    return ("" if answered else "No answer: ") + "; ".join(clauses) + careful, answered
+
+
+def _degraded(pairs: Sequence[Row]) -> bool:
+    return any(pair["degraded"] and pair["distinguishable"] for pair in pairs)
+
+
+def _difference(pair: Row, titles: dict[str, str], unit: str) -> str:
+    """The pair with the larger figure first, so that the ratio is above 1."""
+    a, b = titles[pair["stack_a"]], titles[pair["stack_b"]]
+    low, high = pair["ratio_low"], pair["ratio_high"]
+    if pair["ratio"] < 1:
+        a, b, low, high = b, a, 1 / high, 1 / low
+    if pair["metric"] == "throughput_per_s":
+        return f"{a} serves {span(low, high)} {b}'s {unit} per second"
+    return f"{a}'s p95 latency is {span(low, high)} {b}'s"
+
+
+def span(low: float, high: float) -> str:
+    """A ratio's interval: 1.31–1.38×."""
+    left, right = f"{low:.2f}", f"{high:.2f}"
+    return f"{left}×" if left == right else f"{left}–{right}×"
+
+
+def _tied(pairs: Sequence[Row], titles: dict[str, str]) -> list[str]:
+    """The pairs in words: in one clause where each of the stacks ties with each other."""
+    named = sorted({titles[pair[side]] for pair in pairs for side in ("stack_a", "stack_b")})
+    if len(pairs) == len(list(combinations(named, 2))):
+        return [f"{_and(named)} are not distinguishable"]
+    one, *others = _pairs(pairs, titles)
+    return [f"{one} are not distinguishable", *(f"nor are {other}" for other in others)]
+
+
+def _listed(pairs: Sequence[Row], titles: dict[str, str]) -> str:
+    return ", ".join(_pairs(pairs, titles))
+
+
+def _pairs(pairs: Sequence[Row], titles: dict[str, str]) -> list[str]:
+    return [f"{titles[pair['stack_a']]} and {titles[pair['stack_b']]}" for pair in pairs]
+
+
+def _missing(pairs: Sequence[Row], usable: Sequence[Row]) -> list[str]:
+    seen = {pair[side] for pair in pairs for side in ("stack_a", "stack_b")}
+    return [row["stack_title"] for row in usable if row["stack"] not in seen]
+
+
+def _limit(stacks: Sequence[Row]) -> str:
+    """Who held the SLO in every usable trial, in words; empty where none applies."""
+    judged = [row for row in stacks if row["slo_held"] is not None]
+    slo: Row = json.loads(judged[0]["slo"]) if judged and judged[0]["slo"] else {}
+    names = {"latency_ms": "latency", "ttft_ms": "first token", "tpot_ms": "token interval"}
+    limits = [f"{title} ≤ {slo[name]:g} ms" for name, title in names.items() if slo.get(name)]
+    if not limits:
+        return ""
+    held = [row["stack_title"] for row in judged if row["slo_held"]]
+    missed = [
+        f"{row['stack_title']} ({_share(row['goodput'], slo['share'])})"
+        for row in judged
+        if not row["slo_held"] and row["goodput"] is not None
+    ]
+    wanted = f"{' and '.join(limits)} for {100 * slo['share']:.0f}% of requests"
+    told = [f"held by {_and(held)}"] if held else []
+    told += [f"missed by {_and(missed)}"] if missed else []
+    return f"The limit, {wanted}, is {' and '.join(told)}." if told else ""
+
+
+def _share(goodput: float, wanted: float) -> str:
+    """What did meet it. The limit must hold in every block, so a mean above it can still miss."""
+    return f"{100 * goodput:.0f}%{' on average, not in every block' if goodput >= wanted else ''}"
+
+
+def _and(words: Iterable[str]) -> str:
+    *most, last = list(words)
+    return f"{', '.join(most)} and {last}" if most else last

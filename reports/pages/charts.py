@@ -1,0 +1,292 @@
+"""The charts in Altair, each over rows that pages/page.js picks by the filters.
+
+A row holds: series, stack, interface, load_title, offered, label, value, low, high, text, range, limit.
+"""
+# Altair's generated types are not strict, and the environment of the checks doesn't hold it.
+# pyright: basic, reportMissingImports=false
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+import vl_convert
+
+# Told apart by people who see few colours, on white and on black (after Okabe and Ito).
+PALETTE = (
+    "#0b84c4",
+    "#d9730d",
+    "#1b9e77",
+    "#c1589a",
+    "#8a7a00",
+    "#5b6ee1",
+    "#b5433b",
+    "#6b7280",
+)
+DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
+ROWS = alt.NamedData("rows")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A chart and how its rows are picked.
+
+    source: "points" or a table of its own; figures: the columns it shows, "" for the measure and
+    percentile chosen; workload: of one load only; family: of these arrivals only; wide: keeps
+    a least width and scrolls.
+    """
+
+    id: str
+    title: str
+    caption: str
+    spec: dict[str, Any]
+    source: str = "points"
+    figures: tuple[str, ...] = ()
+    workload: bool = False
+    family: str = ""
+    wide: bool = False
+
+
+@dataclass(frozen=True)
+class Scales:
+    """What is the same in all charts of a page: the stacks in their colours, interfaces in dashes."""
+
+    stacks: tuple[str, ...]
+    interfaces: tuple[str, ...]
+
+    def colour(self) -> alt.Color:
+        colours = [PALETTE[n % len(PALETTE)] for n in range(len(self.stacks))]
+        legend = alt.Legend(symbolOpacity=1, symbolType="circle", symbolStrokeWidth=0)
+        return alt.Color("stack:N", title=None, legend=legend).scale(
+            domain=self.stacks, range=colours
+        )
+
+    def dash(self) -> alt.StrokeDash:
+        dashes = [DASHES[n % len(DASHES)] for n in range(len(self.interfaces))]
+        legend = alt.Legend(symbolType="stroke") if len(self.interfaces) > 1 else None
+        return alt.StrokeDash("interface:N", title=None, legend=legend).scale(
+            domain=self.interfaces, range=dashes
+        )
+
+
+TOOLTIP = [
+    alt.Tooltip("series:N", title="stack"),
+    alt.Tooltip("load_title:N", title="load"),
+    alt.Tooltip("label:N", title="figure"),
+    alt.Tooltip("text:N", title="value"),
+    alt.Tooltip("range:N", title="95% interval"),
+    alt.Tooltip("blocks:Q", title="blocks"),
+    alt.Tooltip("run_id:N", title="run"),
+]
+
+
+def bars(scales: Scales, axis: str, rule: float | None = None) -> dict[str, Any]:
+    """A bar a series with its interval; `rule`: a line to read against."""
+    base = alt.Chart(ROWS).encode(y=_series())
+    layers = [
+        base.mark_bar().encode(
+            x=alt.X("value:Q", title=axis).scale(zero=True),
+            color=scales.colour().legend(None),
+            tooltip=TOOLTIP,
+        ),
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2, color="#7d8590")
+        .encode(x="low:Q", x2="high:Q"),
+        base.mark_text(align="left", baseline="middle", dx=4).encode(
+            x=alt.X("edge:Q", title=axis), text="text:N"
+        ),
+        # Room for that text.
+        base.mark_point(opacity=0, aria=False).encode(x="room:Q"),
+    ]
+    if rule is not None:
+        layers.append(_rule_x(rule))
+    return _spec(alt.layer(*layers), step=36)
+
+
+def against_load(scales: Scales, x: str, y: str, share: bool = False) -> dict[str, Any]:
+    """Lines over offered load with interval bands and the limit."""
+    vertical = alt.Y("value:Q", title=y).scale(zero=True)
+    if share:
+        vertical = vertical.axis(format="%").scale(domain=[0, 1])
+    base = alt.Chart(ROWS).encode(
+        x=alt.X("offered:Q", title=x).scale(zero=True).axis(format="~g"), detail="series:N"
+    )
+    band = (
+        base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+        .mark_area(opacity=0.15)
+        .encode(y="low:Q", y2="high:Q", color=scales.colour())
+    )
+    whisker = (
+        base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+        .mark_rule(opacity=0.7)
+        .encode(y="low:Q", y2="high:Q", color=scales.colour())
+    )
+    line = base.mark_line(strokeWidth=2).encode(
+        y=vertical, color=scales.colour(), strokeDash=scales.dash()
+    )
+    point = base.mark_point(filled=True, size=60, opacity=1).encode(
+        y=vertical, color=scales.colour(), tooltip=TOOLTIP
+    )
+    return _spec(alt.layer(band, whisker, line, point, _limit()), height=300)
+
+
+def percentiles(scales: Scales, y: str) -> dict[str, Any]:
+    """An HDR-style curve: each step to the right is ten times rarer."""
+    axis = alt.Axis(
+        values=[2, 10, 20, 100, 1000],
+        labelExpr="'p' + format(100 * (1 - 1 / datum.value), '~g')",
+    )
+    base = alt.Chart(ROWS).encode(
+        x=alt.X("offered:Q", title="percentile", axis=axis).scale(type="log", domain=[2, 1000]),
+        detail="series:N",
+        color=scales.colour(),
+    )
+    layers = [
+        base.transform_filter("isValid(datum.low) && isValid(datum.high)")
+        .mark_area(opacity=0.15)
+        .encode(y="low:Q", y2="high:Q"),
+        base.mark_line(strokeWidth=2).encode(
+            y=alt.Y("value:Q", title=y).scale(zero=True), strokeDash=scales.dash()
+        ),
+        base.mark_point(filled=True, size=60, opacity=1).encode(y="value:Q", tooltip=TOOLTIP),
+        _limit(),
+    ]
+    return _spec(alt.layer(*layers), height=300)
+
+
+def heatmap(intervals: bool = True) -> dict[str, Any]:
+    """Figures down, series across: the darker, the further from the best of its line."""
+    base = alt.Chart(ROWS).encode(
+        x=alt.X("series:N", title=None, sort=None).axis(
+            orient="top",
+            labelAngle=0,
+            labelLimit=180,
+            labelExpr="split(datum.label, ' · ')",
+            labelOffset=0,
+            labelPadding=20,
+            labelBaseline="middle",
+            ticks=False,
+            domain=False,
+        ),
+        y=alt.Y("label:N", title=None, sort=None).axis(labelLimit=180),
+    )
+    best = base.transform_joinaggregate(
+        least="min(value)", most="max(value)", groupby=["label"]
+    ).transform_calculate(
+        of_best="datum.better == 'less' ? datum.least / datum.value : datum.value / datum.most"
+    )
+    cells = best.mark_rect(cornerRadius=3).encode(
+        color=alt.Color("of_best:Q", title="of the best")
+        .scale(domain=[0, 1], range=["#d7a35f", "#f4ead9", "#2f8f83"], domainMid=0.7)
+        .legend(format="%", orient="top", direction="horizontal", gradientLength=180),
+        tooltip=TOOLTIP,
+    )
+    value = best.mark_text(dy=-7 if intervals else 0, fontWeight="bold", color="#111").encode(
+        text="text:N"
+    )
+    span = best.mark_text(dy=8, fontSize=10, color="#222").encode(text="range:N")
+    return _spec(alt.layer(cells, value, span), step=44)
+
+
+def stacked(x: str, order: Sequence[str], fill: Sequence[str]) -> dict[str, Any]:
+    """Parts of a whole, a bar a series."""
+    chart = (
+        alt.Chart(ROWS)
+        .transform_calculate(place=f"indexof({list(order)}, datum.label)")
+        .mark_bar()
+        .encode(
+            y=_series(),
+            x=alt.X("value:Q", title=x).stack("zero"),
+            color=alt.Color("label:N", title=None).scale(domain=list(order), range=list(fill)),
+            order="place:Q",
+            tooltip=TOOLTIP,
+        )
+    )
+    return _spec(chart, step=36)
+
+
+def by_load(scales: Scales, x: str) -> dict[str, Any]:
+    """A group of dots a load."""
+    base = alt.Chart(ROWS).encode(
+        y=alt.Y("load_title:N", title=None, sort=None).axis(labelLimit=220)
+    )
+    layers = [
+        base.transform_filter("isValid(datum.low)")
+        .mark_rule(strokeWidth=2, opacity=0.5)
+        .encode(x="low:Q", x2="high:Q", color=scales.colour(), yOffset="series:N"),
+        base.mark_point(filled=True, size=70, opacity=1).encode(
+            x=alt.X("value:Q", title=x).scale(zero=True),
+            color=scales.colour(),
+            yOffset="series:N",
+            tooltip=TOOLTIP,
+        ),
+    ]
+    return _spec(alt.layer(*layers), step=54)
+
+
+def scatter(scales: Scales, x: str, y: str) -> dict[str, Any]:
+    """One dot a stack: what it takes against what it gives."""
+    base = alt.Chart(ROWS).encode(
+        x=alt.X("offered:Q", title=x).scale(zero=True),
+        y=alt.Y("value:Q", title=y).scale(zero=True),
+    )
+    layers = [
+        base.mark_point(filled=True, size=110, opacity=1).encode(
+            color=scales.colour(), tooltip=TOOLTIP
+        ),
+        base.mark_text(align="left", dx=9, dy=-6).encode(text="stack:N"),
+    ]
+    return _spec(alt.layer(*layers), height=260)
+
+
+def over_time(scales: Scales, y: str) -> dict[str, Any]:
+    """A line a trial over the seconds of its window."""
+    chart = (
+        alt.Chart(ROWS)
+        .mark_line(strokeWidth=1.5)
+        .encode(
+            x=alt.X("offered:Q", title="seconds from the start of the trial"),
+            y=alt.Y("value:Q", title=y).scale(zero=True),
+            color=scales.colour(),
+            detail="trial_id:N",
+            tooltip=TOOLTIP,
+        )
+    )
+    return _spec(chart, height=220)
+
+
+def _series() -> alt.Y:
+    """Stacks down the side, in the order of the rows, the interface on a second line."""
+    return alt.Y("series:N", title=None, sort=None).axis(
+        labelExpr="split(datum.label, ' · ')", labelLimit=180, ticks=False
+    )
+
+
+def _limit() -> alt.Chart:
+    return (
+        alt.Chart(ROWS)
+        .transform_filter("isValid(datum.limit)")
+        .mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color="#c0392b")
+        .encode(y="max(limit):Q")
+    )
+
+
+def _rule_x(value: float) -> alt.Chart:
+    return (
+        alt.Chart(ROWS).mark_rule(strokeDash=[5, 4], color="#c0392b").encode(x=alt.X(datum=value))
+    )
+
+
+def _spec(chart: Any, *, height: int | None = None, step: int | None = None) -> dict[str, Any]:
+    """The chart compiled to Vega: the browser needs no compiler, and no charts' words in its spec."""
+    sized = chart.properties(
+        width="container",
+        height=alt.Step(step, **{"for": "position"}) if step else height,
+        background="transparent",
+    )
+    spec = sized.configure_view(stroke=None).to_dict()
+    # The note says that the weights are random; it stays with a downloaded picture.
+    spec["title"] = {"text": {"expr": "note"}, "anchor": "start", "frame": "bounds", "offset": 6}
+    spec.setdefault("params", []).append({"name": "note", "value": ""})
+    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
+    return vl_convert.vegalite_to_vega(spec)

@@ -1,0 +1,118 @@
+"""What the questions ask beside the results: titles, prices, claims and the stack folders, as tables.
+
+All of it lies in files of this checkout; a group that the checkout lacks has none.
+"""
+
+import tomllib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import numpy
+import pyarrow
+from scipy.stats import t as student  # pyright: ignore[reportMissingTypeStubs]
+
+from pages.complexity import complexity
+from reports.ask import QuestionError, one_line
+
+REPORTS = Path(__file__).resolve().parents[1]
+GROUPS = REPORTS.parent / "groups"
+QUESTIONS = REPORTS / "questions"
+# Enough for any run: blocks of an interval, and pairs that it is corrected for.
+MOST_BLOCKS, MOST_PAIRS = 60, 500
+
+
+def load_facts(db: duckdb.DuckDBPyConnection, run: str | None, groups: Path = GROUPS) -> None:
+    """Make the tables and views that reports/questions build on; `run`: only that run counts."""
+    _table(db, "chosen", "run_id VARCHAR", [(run,)] if run else [])
+    _table(db, "group_titles", "group_id VARCHAR, title VARCHAR, question VARCHAR", _groups(groups))
+    _table(
+        db,
+        "stack_titles",
+        "group_id VARCHAR, stack VARCHAR, title VARCHAR, summary VARCHAR",
+        _stacks(groups),
+    )
+    _table(
+        db,
+        "complexity",
+        "group_id VARCHAR, stack VARCHAR, component VARCHAR, value DOUBLE",
+        complexity(groups),
+    )
+    _table(
+        db,
+        "prices",
+        "cpu_model VARCHAR, cpus BIGINT, gpu VARCHAR, usd_per_hour DOUBLE, as_of DATE, source VARCHAR",
+        _prices(REPORTS / "prices.toml"),
+    )
+    _table(
+        db,
+        "claims",
+        "number BIGINT, group_id VARCHAR, part VARCHAR, stack VARCHAR, said VARCHAR, figure VARCHAR,"
+        " claimed VARCHAR, column_name VARCHAR",
+        _claims(REPORTS / "claims.toml"),
+    )
+    db.register("quantiles", _quantiles())
+    db.execute("create temp table t_quantiles as from quantiles")
+    db.execute((QUESTIONS / "views.sql").read_text("utf-8"))
+
+
+def answer(db: duckdb.DuckDBPyConnection, question: str, **given: str) -> list[dict[str, Any]]:
+    """The rows of reports/questions/<question>.sql. Raises QuestionError."""
+    try:
+        cursor = db.execute((QUESTIONS / f"{question}.sql").read_text("utf-8"), given)
+    except duckdb.Error as error:
+        raise QuestionError(f"{question}.sql: {one_line(error)}") from None
+    names = [str(column[0]) for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
+def _table(
+    db: duckdb.DuckDBPyConnection, name: str, columns: str, rows: Iterable[tuple[Any, ...]]
+) -> None:
+    db.execute(f"create temp table {name} ({columns})")
+    places = ", ".join("?" for _ in columns.split(","))
+    if listed := list(rows):
+        db.executemany(f"insert into {name} values ({places})", listed)
+
+
+def _groups(groups: Path) -> Iterable[tuple[str, str, str]]:
+    for file in sorted(groups.glob("*/group.toml")):
+        facts = tomllib.loads(file.read_text("utf-8"))
+        yield file.parent.name, facts["title"], facts["question"]
+
+
+def _stacks(groups: Path) -> Iterable[tuple[str, str, str, str]]:
+    for file in sorted(groups.glob("*/*/stack.toml")):
+        facts = tomllib.loads(file.read_text("utf-8"))
+        yield file.parents[1].name, file.parent.name, facts["title"], facts.get("summary", "")
+
+
+def _prices(file: Path) -> Iterable[tuple[Any, ...]]:
+    for price in tomllib.loads(file.read_text("utf-8")).get("machine", []):
+        yield (
+            price["cpu_model"],
+            price.get("cpus"),
+            price.get("gpu"),
+            price["usd_per_hour"],
+            price["as_of"],
+            price["source"],
+        )
+
+
+def _claims(file: Path) -> Iterable[tuple[Any, ...]]:
+    told = tomllib.loads(file.read_text("utf-8"))
+    number = 0
+    for claim in told["claim"]:
+        for name, figure in claim["figures"].items():
+            number += 1
+            column = told["measured"].get(name)
+            part = claim.get("part")
+            yield number, claim["group"], part, claim["stack"], claim["said"], name, figure, column
+
+
+def _quantiles() -> pyarrow.Table:
+    """Student's t at 1 - 0.05 / pairs, two-sided, for n values: (n, pairs, t)."""
+    n, pairs = numpy.mgrid[3 : MOST_BLOCKS + 1, 1 : MOST_PAIRS + 1]
+    t = student.ppf(1 - 0.025 / pairs, n - 1)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+    return pyarrow.table({"n": n.ravel(), "pairs": pairs.ravel(), "t": t.ravel()})  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]

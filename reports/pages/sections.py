@@ -1,0 +1,301 @@
+"""Which charts a group's page has: those for which there is data, in the order of the page."""
+
+from collections.abc import Iterable
+from typing import Any
+
+from pages import charts
+from pages.charts import Figure, Scales
+
+Row = dict[str, Any]
+# A figure's name on a page, its unit ({unit}: what the group counts), and which way is better.
+NAMES = {
+    "throughput_per_s": ("throughput", "{unit}/s", "more"),
+    "latency_p50_ms": ("latency p50", "ms", "less"),
+    "latency_p95_ms": ("latency p95", "ms", "less"),
+    "latency_p99_ms": ("latency p99", "ms", "less"),
+    "ttft_p50_ms": ("first token p50", "ms", "less"),
+    "ttft_p95_ms": ("first token p95", "ms", "less"),
+    "itl_p95_ms": ("token gap p95", "ms", "less"),
+    "tpot_p50_ms": ("time per token p50", "ms", "less"),
+    "goodput": ("within the limit", "%", "more"),
+    "serving_efficiency": ("of the bare engine", "%", "more"),
+    "cpu_cores_used": ("CPU", "cores", "less"),
+    "memory_peak_mb": ("memory, peak", "MB", "less"),
+    "gpu_utilization": ("GPU busy", "%", "less"),
+    "gpu_memory_mb": ("GPU memory", "MB", "less"),
+    "power_w": ("power", "W", "less"),
+    "energy_j_per_unit": ("energy per unit", "J", "less"),
+    "queue_ms": ("queue", "ms", "less"),
+    "inference_ms": ("inference", "ms", "less"),
+    "rest_ms": ("rest: decoding, transport", "ms", "less"),
+    "batch_mean": ("batch", "items", "more"),
+    "batch_efficiency": ("batch of the configured maximum", "%", "more"),
+    "service_time_p50_ms": ("service time p50", "ms", "less"),
+}
+COMPARED = (
+    "throughput_per_s",
+    "latency_p50_ms",
+    "latency_p95_ms",
+    "latency_p99_ms",
+    "ttft_p50_ms",
+    "ttft_p95_ms",
+    "itl_p95_ms",
+    "tpot_p50_ms",
+    "goodput",
+    "serving_efficiency",
+    "cpu_cores_used",
+    "memory_peak_mb",
+    "gpu_memory_mb",
+    "energy_j_per_unit",
+)
+RESOURCES = (
+    "throughput_per_s",
+    "cpu_cores_used",
+    "memory_peak_mb",
+    "gpu_utilization",
+    "gpu_memory_mb",
+    "power_w",
+    "energy_j_per_unit",
+)
+FAMILIES = {
+    "users": ("callers that wait", "callers"),
+    "constant": ("even arrivals", "offered load, requests/s"),
+    "poisson": ("Poisson arrivals", "offered load, requests/s"),
+}
+MEASURES = {
+    "latency": "latency",
+    "service_time": "service time",
+    "ttft": "time to the first token",
+    "itl": "gap between tokens",
+    "tpot": "time per token",
+}
+PERCENTILES = ("p50", "p90", "p95", "p99", "p999")
+
+
+def name_of(figure: str, unit: str) -> str:
+    """`latency p95, ms`."""
+    title, of, _ = NAMES[figure]
+    return f"{title}, {of.format(unit=unit)}"
+
+
+def figures(
+    points: Iterable[Row], scales: Scales, unit: str, tables: dict[str, list[Row]]
+) -> dict[str, list[Figure]]:
+    """{section: its charts} for points as reports/questions/points.sql gives them."""
+    rows = list(points)
+    known = {one["figure"] for row in rows for one in row["figures"]}
+    families = [f for f in FAMILIES if any(family(row) == f for row in rows)]
+    found: dict[str, list[Figure]] = {
+        "compare": _compare(known),
+        "load": _load(scales, families, known),
+        "time": _time(scales, known, unit, tables),
+        "complexity": _complexity(scales, unit, tables),
+        "cost": _cost(scales, unit, tables),
+        "trust": _trust(tables),
+    }
+    return found
+
+
+def family(row: Row) -> str:
+    """Which of FAMILIES a point belongs to; empty for none (a batch, a search, a burst)."""
+    if row["client_batch"] > 1:
+        return ""
+    if row["load_kind"] == "closed":
+        return "users"
+    return row["arrivals"] if row["arrivals"] in FAMILIES else ""
+
+
+def _compare(known: set[str]) -> list[Figure]:
+    shown = tuple(name for name in COMPARED if name in known)
+    return (
+        [
+            Figure(
+                "heatmap",
+                "Every figure, relative to the best",
+                "Each line is one figure under one load; colour says how far a stack is from the best"
+                " of its line. Below each value its 95% interval over the blocks.",
+                charts.heatmap(),
+                figures=shown,
+                workload=True,
+                wide=True,
+            )
+        ]
+        if shown
+        else []
+    )
+
+
+def _load(scales: Scales, families: list[str], known: set[str]) -> list[Figure]:
+    found: list[Figure] = []
+    for one in families:
+        title, axis = FAMILIES[one]
+        found.append(
+            Figure(
+                f"latency-{one}",
+                f"Latency against load: {title}",
+                "Bands and bars are 95% intervals over the blocks; the dashed line is the limit.",
+                charts.against_load(scales, axis, "ms"),
+                figures=("",),
+                family=one,
+            )
+        )
+    if "goodput" in known:
+        for one in families:
+            title, axis = FAMILIES[one]
+            found.append(
+                Figure(
+                    f"goodput-{one}",
+                    f"Answers within the limit: {title}",
+                    "Of all requests offered: errors, refusals and late answers are misses. The"
+                    " dashed line is the share that must be met.",
+                    charts.against_load(scales, axis, "share of requests", share=True),
+                    figures=("goodput",),
+                    family=one,
+                )
+            )
+    if any(name.startswith("latency_p") for name in known):
+        found.append(
+            Figure(
+                "percentiles",
+                "The tail: percentiles under one load",
+                "Each step to the right is rarer. A curve ends where there are too few requests"
+                " to tell.",
+                charts.percentiles(scales, "ms"),
+                figures=("*",),
+                workload=True,
+            )
+        )
+    return found
+
+
+def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row]]) -> list[Figure]:
+    found: list[Figure] = []
+    parts = [name for name in ("queue_ms", "inference_ms", "rest_ms") if name in known]
+    if "inference_ms" in parts:
+        found.append(
+            Figure(
+                "where",
+                "Where a request's time goes, as the server tells",
+                "Means. Where a server charges each request with its whole batch, no rest is left"
+                " to show.",
+                charts.stacked(
+                    "ms", [name_of(name, unit) for name in parts], ("#c9a227", "#0b84c4", "#9aa5b1")
+                ),
+                figures=tuple(parts),
+                workload=True,
+            )
+        )
+    singles = {
+        "serving_efficiency": (
+            "Speed kept of the bare engine",
+            "1 is the same model on the same CPUs in a bare process. Above 1.02 the engine's own"
+            " measurement is at fault.",
+            1.0,
+        ),
+        "service_time_p50_ms": (
+            "What each interface takes",
+            "From the actual send to the last byte, median.",
+            None,
+        ),
+    }
+    for name, (title, caption, rule) in singles.items():
+        if name in known:
+            axis = "share of the engine" if rule else "ms"
+            spec = charts.bars(scales, axis, rule)
+            found.append(Figure(name, title, caption, spec, figures=(name,), workload=True))
+    if "batch_mean" in known:
+        spec = charts.by_load(scales, "payloads executed together, mean")
+        caption = "As the server tells, under each load."
+        found.append(
+            Figure("batches", "Batches really executed", caption, spec, figures=("batch_mean",))
+        )
+    for name in RESOURCES:
+        if name in known:
+            title = f"{NAMES[name][0][0].upper()}{NAMES[name][0][1:]} under one load"
+            if name == "throughput_per_s":
+                title = "Throughput, to read beside the resources below"
+            spec = charts.bars(scales, NAMES[name][1].format(unit=unit).replace("%", "share"))
+            found.append(
+                Figure(
+                    f"use-{name}",
+                    title,
+                    "Mean over the blocks.",
+                    spec,
+                    figures=(name,),
+                    workload=True,
+                )
+            )
+    for name, title, axis in (
+        ("cpu_cores", "CPU over time", "cores"),
+        ("memory_mb", "Memory over time", "MB"),
+        ("gpu_utilization", "GPU over time", "share"),
+        ("power_w", "Power over time", "W"),
+        ("throughput_per_s", "Throughput over time", f"{unit}/s"),
+    ):
+        if any(row["figure"] == name for row in tables["time"]):
+            found.append(
+                Figure(
+                    f"time-{name}",
+                    title,
+                    "One line a trial, a point a second, where raw records were kept.",
+                    charts.over_time(scales, axis),
+                    source="time",
+                    figures=(name,),
+                    workload=True,
+                )
+            )
+    return found
+
+
+def _complexity(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list[Figure]:
+    if not tables["complexity"]:
+        return []
+    return [
+        Figure(
+            "complexity",
+            "What there is to run and keep",
+            "Counted in each stack's folder, or measured in its runs. No score: every component by"
+            " itself, relative to the least.",
+            charts.heatmap(intervals=False),
+            source="complexity",
+            wide=True,
+        ),
+        Figure(
+            "performance-complexity",
+            "Performance against complexity",
+            "The most that a stack served under any load, against one component. Further left and"
+            " higher is better.",
+            charts.scatter(scales, "the component above", f"{unit}/s"),
+            source="scatter",
+        ),
+    ]
+
+
+def _cost(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list[Figure]:
+    if not any(row["usd_per_million"] is not None for row in tables["cost"]):
+        return []
+    return [
+        Figure(
+            "cost",
+            f"What a million {unit} cost",
+            "The machine's price by the hour over the most that a stack served on it.",
+            charts.bars(scales, f"$ per million {unit}"),
+            source="cost",
+        )
+    ]
+
+
+def _trust(tables: dict[str, list[Row]]) -> list[Figure]:
+    if not tables["verdicts"]:
+        return []
+    return [
+        Figure(
+            "verdicts",
+            "Trials by verdict",
+            "VALID: nothing speaks against it. DEGRADED: read with care. INVALID: no conclusion.",
+            charts.stacked(
+                "trials", ("VALID", "DEGRADED", "INVALID"), ("#2f8f83", "#e0a526", "#b5433b")
+            ),
+            source="verdicts",
+        )
+    ]

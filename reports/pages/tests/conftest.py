@@ -1,0 +1,131 @@
+"""Golden results: small folders with known answers, written as the runner writes them and checked so."""
+
+import json
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from metrics import compare
+from reports.validate import faults
+
+RUN = "20260101-000000-abcd"
+GROUP = "9-golden"
+Rows = list[dict[str, Any]]
+
+
+def trials(stack: str, figures: Iterable[float], **more: Any) -> Rows:
+    """A stack's trials of 4 callers, a block each, with these throughputs."""
+    return [
+        {
+            "schema_version": 1,
+            "run_id": RUN,
+            "trial_id": f"{stack}.rest.closed-4.{more.get('weights', 'pretrained')}.b{block}",
+            "group_id": GROUP,
+            "stack": stack,
+            "server_version": "1.0",
+            "runtime": "native",
+            "interface": "rest",
+            "generator": "k6",
+            "model": "resnet50",
+            "weights": "pretrained",
+            "precision": "fp32",
+            "device": "cpu",
+            "block": block,
+            "load": "closed-4",
+            "load_kind": "closed",
+            "users": 4,
+            "client_batch": 1,
+            "unit": "images",
+            "verdict": "VALID",
+            "reasons": [],
+            "offered": 100,
+            "completed": 100,
+            "errors": 0,
+            "throughput_per_s": throughput,
+            "latency_p50_ms": 1000 / throughput,
+            "latency_p95_ms": 2000 / throughput,
+            "cpu_cores_used": 1.0,
+        }
+        | more
+        for block, throughput in enumerate(figures, 1)
+    ]
+
+
+def invalid(stack: str, reason: str) -> Rows:
+    """Three trials that allow no conclusion."""
+    nothing = dict.fromkeys(
+        ("throughput_per_s", "latency_p50_ms", "latency_p95_ms", "cpu_cores_used")
+    )
+    more = {"verdict": "INVALID", "reasons": [reason], **nothing}
+    return [row | more for row in trials(stack, (1, 1, 1))]
+
+
+def at_a_rate(rows: Rows, load: str = "poisson-50") -> Rows:
+    """The same trials under arrivals that come by themselves."""
+    return [
+        row
+        | {
+            "trial_id": row["trial_id"].replace("closed-4", load),
+            "load": load,
+            "load_kind": "open",
+            "users": None,
+            "rate_per_s": 5.0,
+        }
+        for row in rows
+    ]
+
+
+Golden = Callable[..., Path]
+
+
+@pytest.fixture
+def golden(tmp_path: Path) -> Golden:
+    """Writes a results folder of these trials; `skipped`: {stack: reason}, `run`: facts changed."""
+
+    def write(rows: Rows, skipped: dict[str, str] | None = None, **run: Any) -> Path:
+        folder = tmp_path / "results"
+        facts = {
+            "schema_version": 1,
+            "run_id": RUN,
+            "started_at": "2026-01-01T00:00:00Z",
+            "profile": "standard",
+            "device": "cpu",
+            "runtime": "native",
+            "weights": "auto",
+            "seed": 7,
+            "machine": {"cpu_model": "A CPU", "cpus": 2, "memory_mb": 8000, "gpus": []},
+            "groups": {
+                GROUP: {
+                    "slo": {"latency_ms": 250, "ttft_ms": None, "tpot_ms": None, "share": 0.95},
+                    "loads": {"poisson-50": {"arrivals": "poisson"}},
+                }
+            },
+        } | run
+        run_id = facts["run_id"]
+        common = {"schema_version": 1, "run_id": run_id, "group_id": GROUP}
+        stacks = [
+            common | {"stack": stack, "status": "measured", "block": 1, "interface": "rest"}
+            for stack in sorted({row["stack"] for row in rows})
+        ]
+        stacks += [
+            common | {"stack": stack, "status": "skipped", "reason": reason}
+            for stack, reason in (skipped or {}).items()
+        ]
+        rows = [row | {"run_id": run_id} for row in rows]
+        _write(folder / run_id / "run.json", facts)
+        _write(folder / run_id / "comparisons.json", {"comparisons": compare(rows)})
+        for number, row in enumerate(rows):
+            _write(folder / run_id / "trials" / f"{number}.json", row)
+        for number, row in enumerate(stacks):
+            _write(folder / run_id / "stacks" / f"{number}.json", row)
+        assert faults(folder) == []
+        return folder
+
+    return write
+
+
+def _write(file: Path, data: Any) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(json.dumps(data))

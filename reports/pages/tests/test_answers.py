@@ -1,0 +1,182 @@
+"""The sentences say what the golden results hold, no more and no less."""
+
+import html
+import re
+from pathlib import Path
+
+import pytest
+
+from pages.__main__ import main
+from pages.build import vega_bundle
+from pages.answers import Sentence, sentences
+from pages.facts import answer, load_facts
+from reports.files import Folder
+from reports.load import open_results
+
+from .conftest import GROUP, RUN, Golden, at_a_rate, invalid, trials
+
+
+def said(folder: Path, run: str | None = None) -> list[Sentence]:
+    with open_results(Folder(str(folder))) as loaded:
+        load_facts(loaded.db, run)
+        asked = [answer(loaded.db, name, group=GROUP) for name in ("workloads", "answers")]
+        return sentences(*asked)
+
+
+def page(folder: Path, to: Path, *words: str) -> str:
+    assert main(["--results", str(folder), "--to", str(to), *words]) == 0
+    return (to / f"{GROUP}.html").read_text("utf-8")
+
+
+def visible(text: str) -> str:
+    """What a reader sees, as one line."""
+    body = re.sub(r"<(script|style).*?</\1>", " ", text, flags=re.S)
+    return " ".join(html.unescape(re.sub(r"<[^>]+>", " ", body)).split())
+
+
+def test_a_clear_winner(golden: Golden) -> None:
+    """Ratios 2.0, 2.1 and 2.2: geometric mean 2.098, times e^±(4.303 · 0.0477 / √3), worked out by
+    hand. Broken by a bare winner, a wrong orientation or another interval."""
+    folder = golden(trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10)))
+    (one,) = said(folder)
+    assert one.text == "alpha serves 1.86–2.36× beta's images per second."
+    assert one.answered
+    assert one.load_title == "4 callers"
+
+
+def test_the_faster_one_comes_first(golden: Golden) -> None:
+    """The same with the names exchanged. Broken by leaving a ratio below 1."""
+    folder = golden(trials("beta", (20, 21, 22)) + trials("alpha", (10, 10, 10)))
+    assert said(folder)[0].text == "beta serves 1.86–2.36× alpha's images per second."
+
+
+def test_arrivals_are_answered_by_their_latency(golden: Golden) -> None:
+    """Under open load throughput is the offered rate; what differs is p95. Broken by comparing
+    throughput there."""
+    rows = at_a_rate(trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10)))
+    (one,) = said(golden(rows))
+    assert one.text == "beta's p95 latency is 1.86–2.36× alpha's."
+    assert one.load_title == "Poisson arrivals, 5 requests/s"
+
+
+def test_a_tie(golden: Golden) -> None:
+    """Broken by naming the one whose mean is higher."""
+    folder = golden(trials("alpha", (10, 11, 10.5)) + trials("beta", (11, 10, 10.6)))
+    (one,) = said(folder)
+    assert one.text == "No answer: alpha and beta are not distinguishable."
+    assert not one.answered
+
+
+def test_a_tie_beside_a_difference(golden: Golden) -> None:
+    """Each pair is told once. Broken by a tie that hides a difference, or is left out."""
+    rows = trials("alpha", (20, 21, 22)) + trials("beta", (21, 20, 21)) + trials("gamma", (5, 5, 5))
+    text = said(golden(rows))[0].text
+    assert "alpha and beta are not distinguishable" in text
+    assert re.search(r"alpha serves [\d.]+–[\d.]+× gamma's images per second", text)
+    assert re.search(r"beta serves [\d.]+–[\d.]+× gamma's images per second", text)
+
+
+def test_one_stack_only(golden: Golden) -> None:
+    (one,) = said(golden(trials("alpha", (20, 21, 22))))
+    assert one.text == "No answer: only alpha was measured."
+
+
+def test_too_few_blocks(golden: Golden) -> None:
+    """Twice as fast in two blocks is no answer. Broken by an interval over two values."""
+    (one,) = said(golden(trials("alpha", (20, 21)) + trials("beta", (10, 10))))
+    assert one.text == "No answer: alpha and beta: only 2 blocks with both, too few to tell."
+
+
+def test_all_invalid(golden: Golden, tmp_path: Path) -> None:
+    """The page says so and why, and its trials are listed. Broken by a page without the group."""
+    folder = golden(invalid("alpha", "ERRORS") + invalid("beta", "PARITY_DRIFT"))
+    (one,) = said(folder)
+    assert one.text == "No answer: every trial is INVALID (ERRORS, PARITY_DRIFT)."
+    text = visible(page(folder, tmp_path / "out"))
+    assert one.text in text
+
+
+def test_one_of_two_invalid(golden: Golden) -> None:
+    """Broken by comparing figures of INVALID trials."""
+    (one,) = said(golden(trials("alpha", (20, 21, 22)) + invalid("beta", "ERRORS")))
+    assert one.text == "No answer: only alpha was measured."
+
+
+def test_a_skipped_stack_is_named(golden: Golden, tmp_path: Path) -> None:
+    """With its reason, beside the answer. Broken by leaving out what has no trials."""
+    folder = golden(
+        trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10)),
+        skipped={"gamma": "needs Java 11"},
+    )
+    text = visible(page(folder, tmp_path / "out"))
+    assert "alpha serves 1.86–2.36× beta's images per second." in text
+    assert "Not in these answers: gamma: skipped, needs Java 11" in text
+
+
+def test_weights_never_mix(golden: Golden, tmp_path: Path) -> None:
+    """A stack on random weights is no match for one on real ones. Broken by a key without it."""
+    rows = trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10), weights="random")
+    found = said(golden(rows))
+    assert [one.text for one in found] == [
+        "No answer: only alpha was measured.",
+        "No answer: only beta was measured.",
+    ]
+    assert {one.setup[3] for one in found} == {"pretrained", "random"}
+
+
+def test_the_limit_is_told(golden: Golden) -> None:
+    """Who met the SLO in every block, and how far off the others were."""
+    rows = trials("alpha", (20, 21, 22), goodput=0.99, slo_met=True)
+    rows += trials("beta", (10, 10, 10), goodput=0.5, slo_met=False)
+    assert said(golden(rows))[0].text.endswith(
+        "The limit, latency ≤ 250 ms for 95% of requests, is held by alpha and missed by beta (50%)."
+    )
+
+
+def test_degraded_trials_are_told(golden: Golden) -> None:
+    rows = trials("alpha", (20, 21, 22), verdict="DEGRADED", reasons=["STEAL"])
+    text = said(golden(rows + trials("beta", (10, 10, 10))))[0].text
+    assert text.endswith("(with care: some trials are DEGRADED).")
+
+
+def test_no_data_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """An index that says how to get results. Broken by a traceback or a page of nothing."""
+    assert main(["--results", str(tmp_path / "none"), "--to", str(tmp_path / "out")]) == 0
+    assert [file.name for file in (tmp_path / "out").iterdir()] == ["index.html"]
+    text = visible((tmp_path / "out" / "index.html").read_text("utf-8"))
+    assert "No results yet. Get some with make bench" in text
+
+
+def test_only_the_run_asked_for_counts(golden: Golden) -> None:
+    """RUN picks an older one. Broken by the view latest having the last word."""
+    golden(trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10)))
+    later = {"run_id": "20260102-000000-aaaa", "started_at": "2026-01-02T00:00:00Z"}
+    folder = golden(trials("alpha", (10, 11, 10.5)) + trials("beta", (11, 10, 10.6)), **later)
+    assert "not distinguishable" in said(folder)[0].text
+    assert said(folder, RUN)[0].text == "alpha serves 1.86–2.36× beta's images per second."
+
+
+@pytest.mark.parametrize("words", [["--group", "7"], ["--run", "nonsense"]])
+def test_a_wrong_call_is_one_line(
+    golden: Golden, tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Names what there is; no traceback."""
+    folder = golden(trials("alpha", (20, 21, 22)))
+    assert main(["--results", str(folder), "--to", str(tmp_path / "out"), *words]) == 2
+    assert words[1] in capsys.readouterr().err
+
+
+EVIL = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\"'&{{ 7 * 7 }}"
+
+
+def test_hostile_strings_stay_text(golden: Golden, tmp_path: Path) -> None:
+    """No text of a result opens an element or ends a script. Broken by one place unescaped."""
+    rows = trials(EVIL, (20, 21, 22), interface=EVIL, model=EVIL, detail=EVIL)
+    rows += trials("beta", (10, 10, 10), interface=EVIL, model=EVIL)
+    folder = golden(rows, skipped={"gamma": EVIL})
+    text = page(folder, tmp_path / "out").replace(vega_bundle(), "")
+    assert EVIL in html.unescape(text), "the strings did not reach the page"
+    for markup in ("<script>alert", "<img", "onerror=alert(2)>"):
+        assert markup not in text
+    assert text.count("</script>") == 3
+    assert "{{ 7 * 7 }}" in text

@@ -1,0 +1,281 @@
+"""The pages in a real browser with the network cut. Not run where there is none, and the reason is shown.
+
+`apt-get install chromium`, or CHROMIUM=/path/to/chrome, gives these tests their browser.
+"""
+
+import io
+import os
+import shutil
+import statistics
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from pages.__main__ import main
+
+from .conftest import GROUP, Golden, at_a_rate, trials
+
+NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+CHROMIUM = os.environ.get("CHROMIUM") or next((f for n in NAMES if (f := shutil.which(n))), None)
+pytestmark = pytest.mark.skipif(
+    not CHROMIUM, reason="no browser here: apt-get install chromium, or set CHROMIUM=/path/to/it"
+)
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    with sync_playwright() as play:
+        # The pages are ours, and containers give Chromium no sandbox.
+        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()
+
+
+@pytest.fixture
+def site(golden: Golden, tmp_path: Path) -> Path:
+    """Three stacks on two interfaces and three loads, random weights."""
+    rows: list[dict[str, Any]] = []
+    for stack, speed in (("alpha", 20), ("beta", 12), ("gamma", 6)):
+        for interface, factor in (("rest", 1.0), ("grpc", 1.1)):
+            one = trials(
+                stack,
+                (speed * factor, speed * factor * 1.02, speed * factor * 0.99),
+                weights="random",
+                interface=interface,
+                goodput=0.9,
+                slo_met=False,
+                queue_ms=5.0,
+                inference_ms=20.0,
+                latency_mean_ms=40.0,
+            )
+            one = [row | {"trial_id": f"{row['trial_id']}.{interface}"} for row in one]
+            rows += one + at_a_rate(one)
+            rows += [
+                row | {"trial_id": row["trial_id"] + "8", "load": "closed-8", "users": 8}
+                for row in one
+            ]
+    to = tmp_path / "site"
+    assert main(["--results", str(golden(rows)), "--to", str(to)]) == 0
+    return to
+
+
+def visit(
+    browser: Browser, file: Path, *, query: str = "", width: int = 1280, scheme: Any = "light"
+) -> tuple[Page, list[str]]:
+    """The page with every chart drawn, and what it complained about."""
+    context = browser.new_context(
+        viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
+    )
+    page = context.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda m: complaints.append(m.text) if m.type != "log" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda r: complaints.append(r.url) if r.url.startswith("http") else None)
+    page.goto(file.as_uri() + query)
+    if "data-charts" in page.content()[:500]:
+        page.evaluate("window.drawAll()")
+    return page, complaints
+
+
+def shades(page: Page, selector: str) -> int:
+    """How many colours an element shows: one is a blank."""
+    from PIL import Image
+
+    picture = Image.open(io.BytesIO(page.locator(selector).first.screenshot()))
+    colours = picture.convert("RGB").getcolors(1 << 24)
+    assert colours
+    return len(colours)
+
+
+def figures(page: Page) -> list[str]:
+    found = page.evaluate("[...document.querySelectorAll('figure')].map((one) => one.id)")
+    assert len(found) > 8, "the page has too few charts to check"
+    return found
+
+
+def rows(page: Page, figure: str) -> list[str]:
+    """The lines of a chart's table: what it draws."""
+    page.evaluate(f"document.querySelector('#{figure} details').open = true")
+    page.wait_for_function(f"document.querySelectorAll('#{figure} details tr').length > 0")
+    found = page.locator(f"#{figure} details tr").all_inner_texts()
+    assert len(found) > 1
+    return found[1:]
+
+
+def drawing(page: Page, figure: str) -> bytes:
+    return page.locator(f"#{figure} .draw").screenshot()
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (360, "light")])
+def test_every_chart_draws(browser: Browser, site: Path, width: int, scheme: str) -> None:
+    """Pixels, not only elements; no complaint, nothing asked of the network, and no sideways
+    scrolling of the page. Broken by a script that clashes or a chart wider than the screen."""
+    for name in (GROUP, "index"):
+        page, complaints = visit(browser, site / f"{name}.html", width=width, scheme=scheme)
+        if name == GROUP:
+            for figure in figures(page):
+                assert shades(page, f"#{figure} .draw") > 8, f"{figure} is blank"
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert complaints == []
+        page.context.close()
+
+
+def test_a_filter_changes_what_is_drawn_and_lives_in_the_url(browser: Browser, site: Path) -> None:
+    """The choice changes rows and pixels, and is there again after a reload. Broken by a filter
+    that only changes the control, or by state that the URL forgets."""
+    page, complaints = visit(browser, site / f"{GROUP}.html")
+    figure = "figure-heatmap"
+    before, drawn = rows(page, figure), drawing(page, figure)
+    assert any("grpc" in row for row in before)
+    page.select_option("#filter-interface", "rest")
+    page.select_option("#filter-load", "poisson-50")
+    page.evaluate("window.settled()")
+    after = rows(page, figure)
+    assert not any("grpc" in row for row in after)
+    assert all("Poisson" in row for row in after)
+    assert drawing(page, figure) != drawn
+    assert "interface=rest" in page.url and "load=poisson-50" in page.url
+    page.reload()
+    page.evaluate("window.drawAll()")
+    assert page.input_value("#filter-interface") == "rest"
+    assert rows(page, figure) == after
+    shown = page.locator("section:has(#answer) .answers li:not([hidden])").all_inner_texts()
+    assert len(shown) == 1 and "Poisson" in shown[0]
+    assert complaints == []
+
+
+def test_a_foreign_url_is_harmless(browser: Browser, site: Path) -> None:
+    """A value that no filter has is ignored. Broken by using it unchecked."""
+    page, complaints = visit(browser, site / f"{GROUP}.html", query="?load=%3Cimg%3E&machine=x")
+    assert page.input_value("#filter-load") == "all"
+    assert complaints == []
+
+
+def test_dark_and_light_differ_and_can_be_chosen(browser: Browser, site: Path) -> None:
+    """By the system's wish, and by the button; the charts follow. Broken by a chart in black ink
+    on black."""
+    grounds: list[str] = []
+    for scheme in ("light", "dark"):
+        page, _ = visit(browser, site / f"{GROUP}.html", scheme=scheme)
+        grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+        ink = page.evaluate(
+            "getComputedStyle(document.querySelector('#figure-latency-users svg text')).fill"
+        )
+        grounds.append(ink)
+    assert grounds[0] == grounds[3] or grounds[0] != grounds[2]
+    assert grounds[1] != grounds[3]
+    page.click("#theme")
+    page.evaluate("window.drawAll()")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == grounds[0]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_no_serious_accessibility_fault(browser: Browser, site: Path, scheme: str) -> None:
+    """axe-core's rules, with all charts drawn. Broken by an unlabelled control or faint text."""
+    for name in (GROUP, "index"):
+        page, _ = visit(browser, site / f"{name}.html", scheme=scheme)
+        found = Axe().run(page).response["violations"]
+        serious = [
+            (one["id"], [node["target"] for node in one["nodes"][:3]])
+            for one in found
+            if one["impact"] in ("serious", "critical")
+        ]
+        assert serious == []
+
+
+def test_the_keyboard_reaches_filters_charts_and_tables(browser: Browser, site: Path) -> None:
+    """Tab alone gets everywhere. Broken by a region or button that takes no focus."""
+    page, _ = visit(browser, site / f"{GROUP}.html")
+    reached: set[str] = set()
+    for _ in range(120):
+        page.keyboard.press("Tab")
+        reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
+    assert {"skip", "theme", "filter-load", "draw done", "scroll"} <= reached
+
+
+def test_random_weights_are_on_every_chart(browser: Browser, site: Path) -> None:
+    """In the page and in the picture itself. Broken by a chart that can be shown without it."""
+    page, _ = visit(browser, site / f"{GROUP}.html")
+    for figure in figures(page):
+        assert page.locator(f"#{figure} .random").is_visible(), figure
+        assert "random weights" in page.locator(f"#{figure} svg").first.inner_html(), figure
+
+
+@pytest.mark.parametrize("kind", ["svg", "png", "csv"])
+def test_downloads(browser: Browser, site: Path, kind: str) -> None:
+    """Each is what it says it is. Broken by a policy that forbids it."""
+    page, complaints = visit(browser, site / f"{GROUP}.html")
+    with page.expect_download() as waiting:
+        page.click(f"#figure-heatmap [data-save={kind}]")
+    content = Path(waiting.value.path()).read_bytes()
+    assert waiting.value.suggested_filename.endswith(f"heatmap.{kind}")
+    starts = {"svg": b"<svg", "png": b"\x89PNG", "csv": b"stack,interface"}[kind]
+    assert content.startswith(starts)
+    assert kind != "csv" or (b"random" in content and len(content.splitlines()) > 5)
+    assert complaints == []
+
+
+def test_hostile_strings_run_nowhere(browser: Browser, golden: Golden, tmp_path: Path) -> None:
+    """Markup in names stays text in charts, tables and controls. Broken by one innerHTML."""
+    evil = '<img src=x onerror="window.hit=1">"\'</script><script>window.hit=1</script>'
+    both = trials(evil, (20, 21, 22)) + trials("beta", (10, 10, 10))
+    folder = golden([row | {"interface": evil, "model": evil} for row in both])
+    assert main(["--results", str(folder), "--to", str(tmp_path / "evil")]) == 0
+    page, complaints = visit(browser, tmp_path / "evil" / f"{GROUP}.html")
+    assert evil in "".join(rows(page, "figure-heatmap"))
+    page.hover("#figure-heatmap .draw svg")
+    assert page.evaluate("window.hit") is None
+    assert page.locator("img").count() == 0
+    assert complaints == []
+
+
+@pytest.mark.slow
+def test_ten_thousand_trials(browser: Browser, golden: Golden, tmp_path: Path) -> None:
+    """Small, and quick enough to use: the page is at most 4 MB; the time to the first chart and
+    of a filter are printed as median and spread, and bounded far above what they take. Broken by
+    sending raw rows or drawing what nobody sees."""
+    rows: list[dict[str, Any]] = []
+    for stack in range(12):
+        for load in range(70):
+            one = trials(f"stack-{stack}", [10 + stack + b / 10 for b in range(12)])
+            rows += [
+                row
+                | {
+                    "trial_id": f"{stack}.{load}.{row['block']}",
+                    "load": f"closed-{load}",
+                    "users": load + 1,
+                }
+                for row in one
+            ]
+    assert len(rows) >= 10_000
+    folder = golden(rows)
+    to = tmp_path / "big"
+    assert main(["--results", str(folder), "--to", str(to)]) == 0
+    file = to / f"{GROUP}.html"
+    print(f"{len(rows)} trials: {file.stat().st_size / 1e6:.2f} MB")
+    assert file.stat().st_size <= 4e6
+    first: list[float] = []
+    filtered: list[float] = []
+    for _ in range(5):
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
+        page = context.new_page()
+        page.goto(file.as_uri())
+        page.locator("#compare").scroll_into_view_if_needed()
+        page.wait_for_function("document.documentElement.dataset.drawn > 0")
+        first.append(page.evaluate("performance.getEntriesByName('first chart')[0].startTime"))
+        for load in ("closed-3", "closed-9", "all"):
+            page.select_option("#filter-load", load)
+            page.evaluate("window.settled()")
+        filtered += page.evaluate(
+            "performance.getEntriesByName('filtered').map((one) => one.duration)"
+        )
+        context.close()
+    for name, values in (("first chart", first), ("filter", filtered)):
+        print(
+            f"{name}: median {statistics.median(values):.0f} ms, {min(values):.0f}–{max(values):.0f}"
+        )
+    assert len(filtered) == 15

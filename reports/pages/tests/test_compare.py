@@ -1,0 +1,67 @@
+"""What changed between two runs, on golden results."""
+
+from pathlib import Path
+
+import pytest
+
+from pages.compare import main
+
+from .conftest import RUN, Golden, trials
+
+LATER = {
+    "run_id": "20260102-000000-aaaa",
+    "started_at": "2026-01-02T00:00:00Z",
+    "git_commit": "b" * 40,
+}
+
+
+def compared(folder: Path, to: Path, capsys: pytest.CaptureFixture[str], *sides: str) -> str:
+    assert main(["--results", str(folder), "--to", str(to), *sides]) == 0
+    assert (to / "compare.html").read_text("utf-8").startswith("<!doctype html>")
+    return capsys.readouterr().out
+
+
+def test_a_change_is_told_with_its_interval(
+    golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Throughput doubles: logarithms with the same standard deviation s on both sides, so Welch's
+    error is s·√(2/3) on 4 degrees of freedom; one row a metric, so t is 2.776: worked out by hand as
+    2 · e^±0.1082. Broken by A over B, or by an interval over pairs that aren't pairs."""
+    golden(trials("alpha", (20, 21, 22)))
+    folder = golden(trials("alpha", (44, 40, 42)), **LATER)
+    text = compared(folder, tmp_path, capsys, RUN, "bbbbbbb")
+    assert "alpha, rest, closed-4: throughput in B is 1.80–2.23× that in A." in text
+
+
+def test_noise_is_no_change(
+    golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    golden(trials("alpha", (20, 21, 22)))
+    folder = golden(trials("alpha", (21, 22, 20.5)), **LATER)
+    text = compared(folder, tmp_path, capsys, RUN, LATER["run_id"])
+    assert "figures are not distinguishable" in text
+    assert "that in A" not in text
+
+
+def test_different_experiments_never_meet(
+    golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Other weights, another machine: nothing to compare. Broken by a join without them."""
+    golden(trials("alpha", (20, 21, 22)))
+    folder = golden(trials("alpha", (40, 41, 42), weights="random"), **LATER)
+    assert "No answer" in compared(folder, tmp_path, capsys, RUN, LATER["run_id"])
+
+
+def test_too_few_blocks(golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    golden(trials("alpha", (20, 21)))
+    folder = golden(trials("alpha", (40, 41, 42)), **LATER)
+    assert "too few blocks to tell" in compared(folder, tmp_path, capsys, RUN, LATER["run_id"])
+
+
+@pytest.mark.parametrize("sides", [("nonsense", RUN), (RUN, RUN)])
+def test_a_wrong_side_is_one_line(
+    golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str], sides: tuple[str, str]
+) -> None:
+    folder = golden(trials("alpha", (20, 21, 22)))
+    assert main(["--results", str(folder), "--to", str(tmp_path), *sides]) == 2
+    assert len(capsys.readouterr().err.splitlines()) == 1

@@ -1,0 +1,57 @@
+-- What the other questions build on: made once for a report. `chosen` holds the run asked for, or nothing: then what
+-- counts is the view latest. `group_titles`, `stack_titles` and `t_quantiles` are tables that pages/facts.py fills.
+
+-- Half-width factor of a 95% t-interval over n values, corrected for a number of pairs; null below 3 values
+-- or beyond the table, which is then too small: no interval rather than one too narrow.
+create temp macro t95(drawn, compared) as (
+    select t from t_quantiles where n = drawn and pairs = compared
+);
+
+-- The usable trials of the report, with their load in words.
+create temp view shown as
+with usable as (
+    select *
+    from latest
+    where (select count(*) from chosen) = 0
+    union all by name
+    select trials.*, runs.machine_name
+    from trials
+    inner join runs using (run_id)
+    inner join chosen using (run_id)
+    where trials.verdict <> 'INVALID'
+)
+select
+    usable.*,
+    coalesce(runs.groups -> group_id -> 'loads' -> load ->> 'arrivals', load_kind) as arrivals
+from usable
+inner join runs using (run_id);
+
+-- Every trial of the runs behind them, INVALID ones included; and of the newest run where nothing was usable.
+create temp view counted as
+select trials.*, runs.machine_name, runs.started_at,
+    coalesce(runs.groups -> group_id -> 'loads' -> load ->> 'arrivals', load_kind) as arrivals
+from trials
+inner join runs using (run_id)
+where
+    run_id in (select run_id from chosen)
+    or ((select count(*) from chosen) = 0 and (
+        (run_id, group_id) in (select (run_id, group_id) from shown)
+        or run_id in (
+            select max_by(t.run_id, r.started_at)
+            from trials as t
+            inner join runs as r using (run_id)
+            where t.group_id not in (select group_id from shown)
+            group by t.group_id
+        )
+    ));
+
+create temp macro load_title(load_kind, arrivals, users, rate, client_batch) as
+    case
+        when load_kind = 'closed' then users || if(users = 1, ' caller', ' callers')
+        when load_kind = 'search' then 'the highest rate within the limit'
+        when load_kind = 'search_users' then 'the most callers within the limit'
+        when load_kind = 'burst' then 'a burst of requests'
+        when arrivals = 'poisson' then 'Poisson arrivals, ' || printf('%.3g', rate) || ' requests/s'
+        else 'even arrivals, ' || printf('%.3g', rate) || ' requests/s'
+    end
+    || if(client_batch > 1, ', batches of ' || client_batch, '');

@@ -1,0 +1,26 @@
+-- latest: the newest VALID and DEGRADED trials of each experiment and stack: what a question about today needs. An
+-- experiment is a machine, a model, its weights, precision, device, runtime, generator, interface and load. A run with the
+-- three blocks that an interval needs goes before a newer one without: a smoke run replaces no measurement.
+create view latest as
+select * exclude (started_at, has_interval)
+from (
+    select
+        runs.machine_name,
+        trials.*,
+        runs.started_at,
+        count(distinct trials.block) over (
+            partition by
+                trials.run_id, trials.group_id, trials.stack, trials.model, trials.weights,
+                trials.precision, trials.device, trials.runtime, trials.generator,
+                trials.interface, trials.load, trials.client_batch
+        ) >= 3 as has_interval
+    from trials
+    inner join runs using (run_id)
+    where trials.verdict <> 'INVALID'
+)
+qualify run_id = first_value(run_id) over (
+    partition by
+        machine_name, group_id, stack, model, weights, precision, device, runtime, generator,
+        interface, load, client_batch
+    order by has_interval desc, started_at desc, run_id desc
+);
