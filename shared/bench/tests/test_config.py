@@ -70,7 +70,7 @@ def test_an_open_load_needs_its_share(tmp_path: Path) -> None:
         ('kind = "search"', 'kind = "serach"', r"loads\.search\.kind.*'serach'.*'search'"),
         ("burst_share = 0.3", "burst_shar = 0.3", r"loads\.burst.*'burst_shar'.*'burst_share'"),
         ("burst_s = 1\n", "", r"loads\.burst.*'burst_s'"),
-        ("low = 0.02", "low = 0.5", r"loads\.search\.low.*0\.5.*high, 0\.32"),
+        ("low = 0.02", "low = 0.5", r"loads\.search\.low.*0\.5.*high, 0\.24"),
         ("low = 0.02", "client_batch = 8", r"loads\.search\.client_batch"),
         ("[slo.cpu]\nlatency_ms = 150", "[slo.cpu]", r"loads\.search.*latency_ms.*slo\.cpu"),
     ],

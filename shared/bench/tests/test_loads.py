@@ -19,6 +19,9 @@ from bench import server
 from bench.paths import BUILD, ROOT
 from bench.processes import end_processes, marked
 
+# About 100 s of measuring.
+pytestmark = pytest.mark.slow
+
 FIXTURES = Path(__file__).parent / "fixtures" / "groups"
 CAPACITY = 100.0
 SERVICE_MS = 80.0

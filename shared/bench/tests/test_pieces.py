@@ -92,7 +92,7 @@ def test_the_estimate_counts_every_probe_and_the_whole_burst() -> None:
     profile, slo = group.profiles["finding"], group.slos["cpu"]
     one = trial_s(profile, slo, OPEN, 50)
     assert trial_s(profile, slo, BURST, 50) == pytest.approx(one + 3 + 30)
-    assert trial_s(profile, slo, group.loads["search"], 320) > 5 * one
+    assert trial_s(profile, slo, group.loads["search"], 240) > 5 * one
     starts = make_starts(group, [load_stack(FIXTURES / "paced")], profile, group.models, 1, None)
     costs = [trial_s(profile, slo, group.loads[t.load], None) for t in starts[0].trials]
     assert len(costs) == 5

@@ -20,23 +20,24 @@ def searched(
     probes: float,
     windows: float,
     verdict: str = "VALID",
-    hiccups: int = 0,
+    hiccups: tuple[int, ...] = (),
 ) -> tuple[dict[str, Any], Verdict]:
     """A search up to 100/s or 32 users. Probes hold up to `probes`, full windows up to `windows`.
 
-    Each of the first `hiccups` probes of the first seed has 5 late answers that it should not."""
+    The first probes have as many late answers of 80 as `hiccups` says, whatever they should have.
+    """
 
     def seen(good: int) -> dict[str, Any]:
         p95 = 10.0 if good > 75 else None
         return {"offered": 80, "goodput": good / 80, "latency_p95_ms": p95, "slo_met": good >= 76}
 
-    left = hiccups
+    late = list(hiccups)
+    seeds: dict[float, set[int]] = {}
 
     def probe(on: Any, value: float, seed: int) -> dict[str, Any]:
-        nonlocal left
-        late = 5 if left and seed == 7 else 0
-        left -= bool(late)
-        return seen(80 - late if value <= probes else 20)
+        assert seed not in seeds.setdefault(value, set()), "the same arrivals twice"
+        seeds[value].add(seed)
+        return seen(80 - (late.pop(0) if late else 0) if value <= probes else 20)
 
     def measure(*given: Any) -> tuple[dict[str, Any], Verdict]:
         at, rate = given[4], given[5]
@@ -71,14 +72,17 @@ def test_the_row_is_the_confirming_window_s_and_carries_the_path(
 
 
 def test_a_probe_that_cannot_tell_is_repeated_and_pooled(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One hiccup is no capacity: 75 of 80 fails alone, 155 of 160 holds.
+    """One hiccup is no capacity: 75 of 80 can't tell, 155 of 160 holds; 151 of 160 does not.
 
-    Broken by deciding on the first window's bare ratio."""
-    figures, _ = searched(monkeypatch, RATE, probes=60, windows=100, hiccups=1)
+    Broken by deciding on the first window's bare ratio, or on the second alone."""
+    figures, _ = searched(monkeypatch, RATE, probes=60, windows=100, hiccups=(5,))
     first, second = figures["search_path"][:2]
     assert (first["rate_per_s"], first["held"]) == (50, None)
     assert (second["rate_per_s"], second["held"]) == (50, True)
     assert 57 <= figures["rate_per_s"] <= 60
+    figures, _ = searched(monkeypatch, RATE, probes=60, windows=100, hiccups=(7, 2))
+    assert [step["held"] for step in figures["search_path"][:3]] == [None, False, True]
+    assert figures["rate_per_s"] < 50
 
 
 def test_a_full_window_that_fails_costs_5_percent_and_twice_at_most(
