@@ -1,11 +1,13 @@
 """Files that people write: each fault is named with its file, its key and the way out."""
 
+import json
 import shutil
 from pathlib import Path
 
 import pytest
 
 from bench import config
+from bench.artefact import read_payloads
 from bench.errors import UserError
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
@@ -107,3 +109,18 @@ def test_the_runner_knows_no_stack_and_no_group() -> None:
                 text = file.read_text()
                 found = [name for name in names if f'"{name}"' in text or f"'{name}'" in text]
                 assert not found, f"{file} names {found}"
+
+
+@pytest.mark.parametrize(
+    ("held", "says"), [(3, "3 payloads are marked `audit`; mark 7 or more"), (20, "held back")]
+)
+def test_payloads_held_back_can_tell_something(tmp_path: Path, held: int, says: str) -> None:
+    """Too few pairs prove nothing whatever they show, and a load needs payloads too."""
+    folder = edited(tmp_path, "group.toml", "Echo", "Echo")
+    manifest = folder / "payloads" / "manifest.json"
+    entries = json.loads(manifest.read_text())
+    for place, entry in enumerate(entries):
+        entry["audit"] = place < held
+    manifest.write_text(json.dumps(entries))
+    with pytest.raises(UserError, match=f"manifest.json: .*{says}"):
+        read_payloads(config.load_group(folder))
