@@ -74,7 +74,7 @@ def crosscheck(folder: Folder) -> str:
     rows = rows_of(folder, "crosschecks", "crosscheck_id")
     lines = [
         [
-            f"{row['server']}, {row['load']}, {row['generator']} {row['generator_version']}",
+            f"{row['server']}, {row['load']}, {row['generator']}",
             f"{row['requests']:,}",
             *(
                 " / ".join(number(row[f"{kind}_{end}_ms"], 0) for end in ("p50", "p95", "p99"))
@@ -93,7 +93,8 @@ def crosscheck(folder: Folder) -> str:
         "added p50 / p99 ms",
         "CPU s per 1,000",
     ]
-    return f"{where(rows[0])}:\n\n{markdown(heading, lines)}"
+    tools = sorted({f"{row['generator']} {row['generator_version']}" for row in rows})
+    return f"{where(rows[0])}, {', '.join(tools)}:\n\n{markdown(heading, lines)}"
 
 
 def calibration(folder: Folder) -> str:

@@ -202,7 +202,7 @@ def measure(settings: Settings, k6: Path, cpus: CpuSplit, report: Reporter) -> l
     env = ensure_environment(PROJECT, "cpu", report)
     common = flat_header(k6, cpus, "crosscheck_id")
     versions = {name: installed_version(env, name) for name in ("locust", "aiohttp")}
-    versions["k6"] = common["k6_version"]
+    versions["k6"] = common["k6_version"].split()[1]  # k6 v2.2.0 (go…)
     requests = BUILD / "requests"
     rows: list[dict[str, Any]] = []
     null_requests(k6, cpus, requests / "null.json")

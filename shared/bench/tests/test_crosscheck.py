@@ -1,5 +1,7 @@
 """Other load generators: they send what k6 sends, and what they hide is shown by the record."""
 
+import os
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -84,6 +86,22 @@ def test_another_tool_sends_the_bytes_that_k6_sends(
     assert [as_entry(one) for one in found.requests] == [*entries, *entries[:2]]
     first = without_host(found.requests[0], found.address)
     assert first.startswith(f"POST {entries[0]['path']} HTTP/1.1\r\nHost: -\r\n".encode())
+
+
+def test_each_groups_locustfile_is_one_that_locust_takes(env: Path, recorded: Path) -> None:
+    """A person with Locust starts it as its head says. Broken by a path that moved."""
+    files = sorted((ROOT / "groups").glob("*/locustfile.py"))
+    assert files, "no group offers one"
+    for file in files:
+        command = [str(env / "bin" / "locust"), "-f", str(file), "--list"]
+        said = subprocess.run(
+            command,
+            env={"PATH": os.environ["PATH"], "REQUESTS": str(recorded)},
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert said.returncode == 0 and "Replay" in said.stdout, said.stdout + said.stderr
 
 
 def measured(cell: Cell, env: Path, requests: Path) -> dict[str, Any]:

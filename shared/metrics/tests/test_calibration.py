@@ -10,6 +10,8 @@ from metrics import (
     MetricsError,
     calibration_errors,
     interface_overhead,
+    known_truth,
+    reported,
     store_records,
 )
 
@@ -94,3 +96,27 @@ def test_nothing_to_compare_is_an_error(tmp_path: Path) -> None:
         calibration_errors(load(tmp_path, [row], [entry(1, 1, 2)]))
     with pytest.raises(MetricsError, match="no request matches"):
         interface_overhead([load(tmp_path, [], [])])
+
+
+def test_the_truth_is_what_an_even_stream_of_callers_would_have_waited(tmp_path: Path) -> None:
+    """Callers who come while the server is silent wait for its end, asked or not.
+
+    The server needs 10 ms, answers until 490 ms and is silent until 700 ms: of the callers of
+    1 … 999 ms one in five waits up to 220 ms, though only one request was under way. Broken by
+    taking the truth from the requests that a waiting caller happened to send."""
+    rows, server = [], []
+    for i in range(1, 81):
+        start = 10 * i if i < 50 else 10 * i + 200
+        done = start + (10 if i != 49 else 210)
+        stamps = ",".join(str(int(at * MS)) for at in (start, start, done + 1, done + 1, 0))
+        rows.append(f"1,{i},0,{stamps},,,200,true,{i},9,")
+        server.append(entry(i, start, done))
+    one = load(tmp_path, rows, server)
+    calm, stalled = known_truth(one, stalled=False), known_truth(one, stalled=True)
+    assert calm["truth_p50_ms"] == calm["truth_max_ms"] == stalled["truth_p50_ms"] == 10
+    # Callers of 480 … 690 ms wait for 700 ms: evenly 220 … 10 ms.
+    assert stalled["truth_max_ms"] == pytest.approx(220, abs=2)
+    assert stalled["truth_p95_ms"] == pytest.approx(170, abs=5)
+    assert stalled["added_p50_ms"] == pytest.approx(1)
+    seen = reported(one.requests, one.window_ns)
+    assert (seen["requests"], seen["errors"]) == (79, 0) and seen["reported_p95_ms"] == 11

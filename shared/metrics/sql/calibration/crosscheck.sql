@@ -1,7 +1,7 @@
 -- crosscheck: what callers who come evenly over the window had to wait by the server's own record, ms, and what each
 --   request's duration, as the tool gives it, is above the server's own time for it
 -- formula: truth: the median time from request read to answer sent; an arrival whose answer falls due while the server
---   stalls (the longest silence in its record) waits for the silence's end. added: done - sent - (answer - request read)
+--   stalls (the longest silence in its record) waits for its end. added: done - sent - (answer sent - request read)
 -- needs: matched, context (window_start_ns, window_end_ns, stalled)
 -- source: coordinated omission, as G. Tene describes it: the world does not stop asking while a server is silent
 with usual as (
@@ -18,9 +18,12 @@ sends as (
 
 silence as (
     select
-        max_by(from_ns, until_ns - from_ns) as from_ns,
-        max(until_ns) filter (where until_ns - from_ns = longest_ns) as until_ns
-    from sends, (select max(until_ns - from_ns) as longest_ns from sends)
+        from_ns,
+        until_ns
+    from sends
+    where from_ns is not null
+    order by until_ns - from_ns desc
+    limit 1
 ),
 
 arrivals as (
