@@ -11,7 +11,7 @@ from typing import Any
 import duckdb
 import numpy
 import pyarrow
-from scipy.stats import t as student  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from pages.complexity import complexity
 from reports.ask import QuestionError, one_line
@@ -114,5 +114,5 @@ def _claims(file: Path) -> Iterable[tuple[Any, ...]]:
 def _quantiles() -> pyarrow.Table:
     """Student's t at 1 - 0.05 / pairs, two-sided, for n values: (n, pairs, t)."""
     n, pairs = numpy.mgrid[3 : MOST_BLOCKS + 1, 1 : MOST_PAIRS + 1]
-    t = student.ppf(1 - 0.025 / pairs, n - 1)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+    t = stdtrit(n - 1, 1 - 0.025 / pairs)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
     return pyarrow.table({"n": n.ravel(), "pairs": pairs.ravel(), "t": t.ravel()})  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]
