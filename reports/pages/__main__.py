@@ -7,6 +7,8 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
+
 from pages.build import build
 from pages.facts import load_facts
 from reports.ask import QuestionError
@@ -49,9 +51,10 @@ def _build(folder: Folder, given: argparse.Namespace) -> Path:
         warn(loaded, folder)
         load_facts(loaded.db, given.run)
         group = _group(loaded.db, given.group)
-        if given.run and not loaded.db.execute(
-            "select 1 from runs where run_id = ?", [given.run]
-        ).fetchone():
+        if (
+            given.run
+            and not loaded.db.execute("select 1 from runs where run_id = ?", [given.run]).fetchone()
+        ):
             raise QuestionError(f"there is no run {given.run} in {folder.address}")
         files = build(loaded, given.to, group, _again(given))
     for file in files:
@@ -60,12 +63,12 @@ def _build(folder: Folder, given: argparse.Namespace) -> Path:
     return files[-1] if group else files[0]
 
 
-def _group(db: object, given: str | None) -> str | None:
+def _group(db: duckdb.DuckDBPyConnection, given: str | None) -> str | None:
     """The group's whole name. Raises QuestionError if no results are of it."""
     if not given:
         return None
-    rows = db.execute("select distinct group_id from trials order by 1").fetchall()  # type: ignore[attr-defined]
-    known = [row[0] for row in rows]
+    rows = db.execute("select distinct group_id from trials order by 1").fetchall()
+    known = [str(row[0]) for row in rows]
     found = [one for one in known if one == given or one.split("-")[0] == given]
     if not found:
         raise QuestionError(f"GROUP={given}: there are results of {', '.join(known) or 'no group'}")

@@ -1,9 +1,10 @@
 """The charts in Altair, each over rows that pages/page.js picks by the filters.
 
-A row holds: series, stack, interface, load_title, offered, label, value, low, high, text, range, limit.
+A row holds series, stack, interface, load_title, offered, label, value, low, high, text, range
+and limit.
 """
-# Altair's generated types are not strict, and the environment of the checks doesn't hold it.
-# pyright: basic, reportMissingImports=false
+# Altair's generated types are not strict.
+# pyright: basic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Scales:
-    """What is the same in all charts of a page: the stacks in their colours, interfaces in dashes."""
+    """The same in all charts of a page: the stacks in their colours, interfaces in dashes."""
 
     stacks: tuple[str, ...]
     interfaces: tuple[str, ...]
@@ -170,11 +171,10 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
         ),
         y=alt.Y("label:N", title=None, sort=None).axis(labelLimit=180),
     )
-    best = (
-        base.transform_joinaggregate(least="min(value)", most="max(value)", groupby=["label"])
-        .transform_calculate(
-            of_best="datum.better == 'less' ? datum.least / datum.value : datum.value / datum.most"
-        )
+    best = base.transform_joinaggregate(
+        least="min(value)", most="max(value)", groupby=["label"]
+    ).transform_calculate(
+        of_best="datum.better == 'less' ? datum.least / datum.value : datum.value / datum.most"
     )
     cells = best.mark_rect(cornerRadius=3).encode(
         color=alt.Color("of_best:Q", title="of the best")
@@ -182,7 +182,8 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
         .legend(format="%", orient="top", direction="horizontal", gradientLength=180),
         tooltip=TOOLTIP,
     )
-    value = best.mark_text(dy=-7 if intervals else 0, fontWeight="bold", color="#111").encode(text="text:N")
+    up = -7 if intervals else 0
+    value = best.mark_text(dy=up, fontWeight="bold", color="#111").encode(text="text:N")
     span = best.mark_text(dy=8, fontSize=10, color="#222").encode(text="range:N")
     return _spec(alt.layer(cells, value, span), step=44)
 
@@ -206,7 +207,9 @@ def stacked(x: str, order: Sequence[str], fill: Sequence[str]) -> dict[str, Any]
 
 def by_load(scales: Scales, x: str) -> dict[str, Any]:
     """A group of dots a load."""
-    base = alt.Chart(ROWS).encode(y=alt.Y("load_title:N", title=None, sort=None).axis(labelLimit=220))
+    base = alt.Chart(ROWS).encode(
+        y=alt.Y("load_title:N", title=None, sort=None).axis(labelLimit=220)
+    )
     layers = [
         base.transform_filter("isValid(datum.low)")
         .mark_rule(strokeWidth=2, opacity=0.5)
@@ -269,17 +272,17 @@ def _limit() -> alt.Chart:
 
 
 def _rule_x(value: float) -> alt.Chart:
-    return alt.Chart(ROWS).mark_rule(strokeDash=[5, 4], color="#c0392b").encode(
-        x=alt.X(datum=value)
+    return (
+        alt.Chart(ROWS).mark_rule(strokeDash=[5, 4], color="#c0392b").encode(x=alt.X(datum=value))
     )
 
 
 def _spec(chart: Any, *, height: int | None = None, step: int | None = None) -> dict[str, Any]:
-    """The chart compiled to Vega: the browser needs no compiler, and no charts' words in its spec."""
+    """The chart compiled to Vega: the browser needs no compiler."""
     sized = chart.properties(
         width="container",
         height=alt.Step(step, **{"for": "position"}) if step else height,
-        background="transparent"
+        background="transparent",
     )
     spec = sized.configure_view(stroke=None).to_dict()
     # The note says that the weights are random; it stays with a downloaded picture.

@@ -74,7 +74,8 @@ def differences(db: duckdb.DuckDBPyConnection, a: str, b: str) -> list[Row]:
 
 def _runs(db: duckdb.DuckDBPyConnection, side: str) -> list[str]:
     found = db.execute(
-        "select run_id from runs where run_id = $1 or (len($1) >= 7 and starts_with(git_commit, $1))",
+        "select run_id from runs where run_id = $1"
+        " or (len($1) >= 7 and starts_with(git_commit, $1))",
         [side],
     ).fetchall()
     if not found:
@@ -87,7 +88,12 @@ def _runs(db: duckdb.DuckDBPyConnection, side: str) -> list[str]:
 def sentences(rows: Sequence[Row]) -> list[Row]:
     """What is different, the largest first; and how many figures are not, or can't be told."""
     if not rows:
-        return [{"text": "No answer: no stack was measured under the same load in both.", "answered": False}]
+        return [
+            {
+                "text": "No answer: no stack was measured under the same load in both.",
+                "answered": False,
+            }
+        ]
     told: list[Row] = []
     for row in rows:
         if not row["distinguishable"]:
@@ -99,7 +105,9 @@ def sentences(rows: Sequence[Row]) -> list[Row]:
     same = sum(row["distinguishable"] is False for row in rows)
     unknown = sum(row["distinguishable"] is None for row in rows)
     if same:
-        told.append({"text": f"{same} of {len(rows)} figures are not distinguishable.", "answered": False})
+        told.append(
+            {"text": f"{same} of {len(rows)} figures are not distinguishable.", "answered": False}
+        )
     if unknown:
         text = f"{unknown} of {len(rows)} figures have too few blocks to tell."
         told.append({"text": text, "answered": False})

@@ -6,11 +6,25 @@ from collections.abc import Iterable
 from pathlib import Path
 
 # Not written by hand, or not needed to run it.
-LEFT_OUT = re.compile(r".*(\.lock|\.md|_pb2\.pyi?|_pb2_grpc\.py|\.pyc|/\.[^/]*|/k6\.js)|.*/tests/.*")
-CONFIGURATION = {".properties", ".pbtxt", ".yaml", ".yml", ".xml", ".toml", ".json", ".conf", ".ini"}
+LEFT_OUT = re.compile(
+    r".*(\.lock|\.md|_pb2\.pyi?|_pb2_grpc\.py|\.pyc|/\.[^/]*|/k6\.js)|.*/tests/.*"
+)
+CONFIGURATION = {
+    ".properties",
+    ".pbtxt",
+    ".yaml",
+    ".yml",
+    ".xml",
+    ".toml",
+    ".json",
+    ".conf",
+    ".ini",
+}
 COMMENT = re.compile(r"\s*(#|//|--|<!--|\"\"\"|$)")
 SETTING = re.compile(r"\s*[\w.\"-]+\s*[=:]\s*\S|\s*<\w+ .*=")
-VARIABLE = re.compile(r"(?:environ(?:\.get\(|\[)|getenv\()\s*[\"']([A-Z][A-Z0-9_]+)[\"']|\$\{?([A-Z][A-Z0-9_]+)")
+VARIABLE = re.compile(
+    r"(?:environ(?:\.get\(|\[)|getenv\()\s*[\"']([A-Z][A-Z0-9_]+)[\"']|\$\{?([A-Z][A-Z0-9_]+)"
+)
 # Given to every stack alike by the runner: not knobs of the stack.
 GIVEN = re.compile(r"HOST|\w+_PORT|MODEL|MODEL_DIR|PREPARED_DIR|STATE_DIR|DEVICE|THREADS|PATH")
 
@@ -26,9 +40,7 @@ def _of(folder: Path) -> dict[str, int]:
     files = [
         file
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
-        and not LEFT_OUT.fullmatch(f"/{file.relative_to(folder).as_posix()}")
-        and "__pycache__" not in file.parts
+        if file.is_file() and not LEFT_OUT.fullmatch(f"/{file.relative_to(folder).as_posix()}")
     ]
     texts = {file: _lines(file) for file in files}
     configuration = [f for f in files if f.suffix in CONFIGURATION and f.name != "pyproject.toml"]
@@ -48,7 +60,9 @@ def _of(folder: Path) -> dict[str, int]:
         extras = facts.get("optional-dependencies", {}).get("cpu", [])
         found["direct dependencies"] = len(facts.get("dependencies", [])) + len(extras)
     if (lock := folder / "requirements.cpu.lock").exists():
-        found["all dependencies"] = len(re.findall(r"^[\w.-]+(?:\[.*\])?==", lock.read_text(), re.M))
+        found["all dependencies"] = len(
+            re.findall(r"^[\w.-]+(?:\[.*\])?==", lock.read_text(), re.M)
+        )
     return found
 
 

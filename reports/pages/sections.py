@@ -107,18 +107,22 @@ def family(row: Row) -> str:
 
 def _compare(known: set[str]) -> list[Figure]:
     shown = tuple(name for name in COMPARED if name in known)
-    return [
-        Figure(
-            "heatmap",
-            "Every figure, relative to the best",
-            "Each line is one figure under one load; colour says how far a stack is from the best"
-            " of its line. Below each value its 95% interval over the blocks.",
-            charts.heatmap(),
-            figures=shown,
-            workload=True,
-            wide=True,
-        )
-    ] if shown else []
+    return (
+        [
+            Figure(
+                "heatmap",
+                "Every figure, relative to the best",
+                "Each line is one figure under one load; colour says how far a stack is from its"
+                " best. Below each value its 95% interval over the blocks.",
+                charts.heatmap(),
+                figures=shown,
+                workload=True,
+                wide=True,
+            )
+        ]
+        if shown
+        else []
+    )
 
 
 def _load(scales: Scales, families: list[str], known: set[str]) -> list[Figure]:
@@ -164,9 +168,7 @@ def _load(scales: Scales, families: list[str], known: set[str]) -> list[Figure]:
     return found
 
 
-def _time(
-    scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row]]
-) -> list[Figure]:
+def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row]]) -> list[Figure]:
     found: list[Figure] = []
     parts = [name for name in ("queue_ms", "inference_ms", "rest_ms") if name in known]
     if "inference_ms" in parts:
@@ -204,7 +206,9 @@ def _time(
     if "batch_mean" in known:
         spec = charts.by_load(scales, "payloads executed together, mean")
         caption = "As the server tells, under each load."
-        found.append(Figure("batches", "Batches really executed", caption, spec, figures=("batch_mean",)))
+        found.append(
+            Figure("batches", "Batches really executed", caption, spec, figures=("batch_mean",))
+        )
     for name in RESOURCES:
         if name in known:
             title = f"{NAMES[name][0][0].upper()}{NAMES[name][0][1:]} under one load"
@@ -212,7 +216,14 @@ def _time(
                 title = "Throughput, to read beside the resources below"
             spec = charts.bars(scales, NAMES[name][1].format(unit=unit).replace("%", "share"))
             found.append(
-                Figure(f"use-{name}", title, "Mean over the blocks.", spec, figures=(name,), workload=True)
+                Figure(
+                    f"use-{name}",
+                    title,
+                    "Mean over the blocks.",
+                    spec,
+                    figures=(name,),
+                    workload=True,
+                )
             )
     for name, title, axis in (
         ("cpu_cores", "CPU over time", "cores"),

@@ -54,7 +54,10 @@ def warn(loaded: Loaded, folder: Folder) -> None:
         printable = "".join(one if one.isprintable() else " " for one in warning)
         print(f"warning: {printable}", file=sys.stderr)
     if not loaded.runs:
-        print(f"there are no results in {folder.address}; get some: {HOW_TO_GET_SOME}", file=sys.stderr)
+        print(
+            f"there are no results in {folder.address}; get some: {HOW_TO_GET_SOME}",
+            file=sys.stderr,
+        )
 
 
 def answer(loaded: Loaded, sql: str, form: str, out: str | None) -> None:

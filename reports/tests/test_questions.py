@@ -2,7 +2,6 @@
 
 import json
 import shutil
-
 from pathlib import Path
 from typing import Any
 
@@ -244,5 +243,3 @@ def test_the_page_of_columns_is_current() -> None:
     from reports.columns import markdown
 
     assert (RESULTS / "COLUMNS.md").read_text("utf-8") == markdown()
-
-

@@ -1,4 +1,4 @@
-"""Golden results: small folders with known answers, written as the runner writes them and checked so."""
+"""Golden results: small folders with known answers, as the runner writes them."""
 
 import json
 from collections.abc import Callable, Iterable
@@ -56,7 +56,9 @@ def trials(stack: str, figures: Iterable[float], **more: Any) -> Rows:
 
 def invalid(stack: str, reason: str) -> Rows:
     """Three trials that allow no conclusion."""
-    nothing = dict.fromkeys(("throughput_per_s", "latency_p50_ms", "latency_p95_ms", "cpu_cores_used"))
+    nothing = dict.fromkeys(
+        ("throughput_per_s", "latency_p50_ms", "latency_p95_ms", "cpu_cores_used")
+    )
     more = {"verdict": "INVALID", "reasons": [reason], **nothing}
     return [row | more for row in trials(stack, (1, 1, 1))]
 

@@ -1,4 +1,4 @@
-"""The pages in a real browser with the network cut. Not run where there is none, and the reason is shown.
+"""The pages in a real browser with the network cut; not run where there is none, and said so.
 
 `apt-get install chromium`, or CHROMIUM=/path/to/chrome, gives these tests their browser.
 """
@@ -126,7 +126,9 @@ def test_every_chart_draws(browser: Browser, site: Path, width: int, scheme: str
     """Pixels, not only elements; no complaint, nothing asked of the network, and no sideways
     scrolling of the page. Broken by a script that clashes or a chart wider than the screen."""
     for name in (GROUP, "index"):
-        page, complaints = visit(browser, site / f"{name}.html", width=width, scheme=scheme, draw=True)
+        page, complaints = visit(
+            browser, site / f"{name}.html", width=width, scheme=scheme, draw=True
+        )
         if name == GROUP:
             for figure in figures(page):
                 assert shades(page, f"#{figure} .draw") > 8, f"{figure} is blank"
@@ -257,7 +259,11 @@ def test_ten_thousand_trials(browser: Browser, golden: Golden, tmp_path: Path) -
             one = trials(f"stack-{stack}", [10 + stack + b / 10 for b in range(12)])
             rows += [
                 row
-                | {"trial_id": f"{stack}.{load}.{row['block']}", "load": f"closed-{load}", "users": load + 1}
+                | {
+                    "trial_id": f"{stack}.{load}.{row['block']}",
+                    "load": f"closed-{load}",
+                    "users": load + 1,
+                }
                 for row in one
             ]
     assert len(rows) >= 10_000
@@ -279,8 +285,9 @@ def test_ten_thousand_trials(browser: Browser, golden: Golden, tmp_path: Path) -
         for load in ("closed-3", "closed-9", "all"):
             page.select_option("#filter-load", load)
             page.evaluate("window.settled()")
-        filtered += page.evaluate("performance.getEntriesByName('filtered').map((one) => one.duration)")
+        filtered += page.evaluate("performance.getEntriesByName('filtered').map((m) => m.duration)")
         context.close()
     for name, values in (("first chart", first), ("filter", filtered)):
-        print(f"{name}: median {statistics.median(values):.0f} ms, {min(values):.0f}–{max(values):.0f}")
+        spread = f"{min(values):.0f}–{max(values):.0f}"
+        print(f"{name}: median {statistics.median(values):.0f} ms, {spread}")
     assert len(filtered) == 15

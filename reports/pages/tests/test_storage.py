@@ -19,7 +19,9 @@ TRIAL = "alpha.rest.closed-4.pretrained.b1"
 
 
 @pytest.fixture
-def storage(golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[s3fs.S3FileSystem]:
+def storage(
+    golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Generator[s3fs.S3FileSystem]:
     """A bucket that holds golden results and one trial's raw records."""
     folder = golden(trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10)))
     records = tmp_path / "records.csv"
