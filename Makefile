@@ -155,13 +155,12 @@ $(LINT)/ready: shared/bench/requirements.lint.lock $(STUDY)/ready
 	@touch $@
 
 .PHONY: lint
-lint: $(LINT)/ready ## ruff, pyright, gofmt, vet, sqlfluff
+lint: $(LINT)/ready $(REPORTS)/ready ## ruff, pyright, gofmt, vet, sqlfluff
 	@$(LINT)/bin/ruff check . && $(LINT)/bin/ruff format --check .
-	@$(LINT)/bin/pyright
+	@$(LINT)/bin/pyright && $(LINT)/bin/pyright -p reports
 	@cd shared/metrics/sql && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd results/views && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd queries && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
-	@cd reports/questions && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd shared/k6 && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet ./...
 
 .PHONY: format

@@ -7,6 +7,8 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
+import duckdb
+
 from pages.build import build
 from pages.facts import load_facts
 from reports.ask import QuestionError
@@ -61,12 +63,12 @@ def _build(folder: Folder, given: argparse.Namespace) -> Path:
     return files[-1] if group else files[0]
 
 
-def _group(db: object, given: str | None) -> str | None:
+def _group(db: duckdb.DuckDBPyConnection, given: str | None) -> str | None:
     """The group's whole name. Raises QuestionError if no results are of it."""
     if not given:
         return None
-    rows = db.execute("select distinct group_id from trials order by 1").fetchall()  # type: ignore[attr-defined]
-    known = [row[0] for row in rows]
+    rows = db.execute("select distinct group_id from trials order by 1").fetchall()
+    known = [str(row[0]) for row in rows]
     found = [one for one in known if one == given or one.split("-")[0] == given]
     if not found:
         raise QuestionError(f"GROUP={given}: there are results of {', '.join(known) or 'no group'}")

@@ -1,4 +1,4 @@
-"""The sentences: which stack is better for each workload and by how much, or why that can't be said."""
+"""The sentences: which stack is better for a workload and by how much, or why no one can say."""
 
 import json
 from collections.abc import Iterable, Sequence
@@ -55,7 +55,8 @@ def _told(stacks: Sequence[Row], pairs: Sequence[Row]) -> tuple[str, bool]:
     usable = [row for row in stacks if row["usable"]]
     titles = {row["stack"]: row["stack_title"] for row in stacks}
     if not usable:
-        why = sorted({reason for row in stacks for reason in row["why_invalid"] or []})
+        reasons: list[str] = [one for row in stacks for one in row["why_invalid"] or ()]
+        why = sorted(set(reasons))
         return f"No answer: every trial is INVALID ({', '.join(why)})", False
     if len(usable) == 1:
         return f"No answer: only {usable[0]['stack_title']} was measured", False

@@ -1,8 +1,7 @@
-"""Builds the pages: questions asked, sentences and charts made, all of it put into one file each."""
+"""Builds the pages: asks the questions, makes sentences and charts, and puts each into a file."""
 
 import base64
 import hashlib
-import json
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cache
@@ -135,16 +134,26 @@ def _group(
     group = facts["group_id"]
     asked = {
         name: answer(loaded.db, name, group=group)
-        for name in (
-            "workloads answers interfaces points trials stacks runs verdicts complexity cost claims"
-        ).split()
+        for name in [
+            "workloads",
+            "answers",
+            "interfaces",
+            "points",
+            "trials",
+            "stacks",
+            "runs",
+            "verdicts",
+            "complexity",
+            "cost",
+            "claims",
+        ]
     }
     asked["time"] = []
     said = sentences(asked["workloads"], asked["answers"])
     titles = _titles(asked)
     used = sorted({row["stack"] for row in asked["trials"]})
     scales = Scales(
-        tuple(titles.get(stack, stack) for stack in used),
+        tuple(titles.get(stack) or stack for stack in used),
         tuple(sorted({row["interface"] for row in asked["trials"]}, reverse=True)),
     )
     unit = asked["workloads"][0]["unit"] if asked["workloads"] else "units"
@@ -319,9 +328,8 @@ def _interfaces(rows: list[Row], workloads: list[Row], titles: dict[str, str]) -
             a, b = b, a
             low, high = (1 / high, 1 / low) if low else (None, None)
         if row["distinguishable"]:
-            text = (
-                f"{place}: the median request takes {span(low, high)} as long over {a} as over {b}."
-            )
+            longer = span(low or 0, high or 0)
+            text = f"{place}: the median request takes {longer} as long over {a} as over {b}."
         elif low is None:
             text = f"{place}: {a} against {b}: too few blocks to tell."
         else:
@@ -343,6 +351,10 @@ def _absent(stacks: list[Row]) -> list[str]:
 
 def _short(value: float | None) -> str:
     return f"{value:.2g}" if value is not None and 0 < abs(value) < 0.01 else cell(value)
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _measured(row: Row, unit: str) -> str:
@@ -378,7 +390,7 @@ def vega_bundle() -> str:
 
 
 def render(template: str, scripts: list[str], **values: Any) -> str:
-    """A page from pages/templates, every value escaped, under a policy that lets only `scripts` run."""
+    """A page from pages/templates, every value escaped; its policy lets only `scripts` run."""
     environment = Environment(
         loader=FileSystemLoader(HERE / "templates"),
         autoescape=True,
@@ -386,7 +398,7 @@ def render(template: str, scripts: list[str], **values: Any) -> str:
         lstrip_blocks=True,
     )
     environment.filters["short"] = _short
-    environment.filters["ratio"] = lambda value: "–" if value is None else f"{value:.2f}"  # pyright: ignore[reportUnknownLambdaType]
+    environment.filters["ratio"] = _ratio
     figures = values.pop("figures", {})
 
     def charts(section: str) -> Markup:
@@ -398,7 +410,7 @@ def render(template: str, scripts: list[str], **values: Any) -> str:
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in scripts
     )
-    # Vega's SVG carries style attributes; scripts run only if they are ours, and nothing is loaded.
+    # Vega's SVG carries style attributes; only our scripts run, and nothing is loaded.
     policy = (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
     )

@@ -1,9 +1,10 @@
 """The charts in Altair, each over rows that pages/page.js picks by the filters.
 
-A row holds: series, stack, interface, load_title, offered, label, value, low, high, text, range, limit.
+A row holds series, stack, interface, load_title, offered, label, value, low, high, text, range
+and limit.
 """
-# Altair's generated types are not strict, and the environment of the checks doesn't hold it.
-# pyright: basic, reportMissingImports=false
+# Altair's generated types are not strict.
+# pyright: basic
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -49,7 +50,7 @@ class Figure:
 
 @dataclass(frozen=True)
 class Scales:
-    """What is the same in all charts of a page: the stacks in their colours, interfaces in dashes."""
+    """The same in all charts of a page: the stacks in their colours, interfaces in dashes."""
 
     stacks: tuple[str, ...]
     interfaces: tuple[str, ...]
@@ -181,9 +182,8 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
         .legend(format="%", orient="top", direction="horizontal", gradientLength=180),
         tooltip=TOOLTIP,
     )
-    value = best.mark_text(dy=-7 if intervals else 0, fontWeight="bold", color="#111").encode(
-        text="text:N"
-    )
+    up = -7 if intervals else 0
+    value = best.mark_text(dy=up, fontWeight="bold", color="#111").encode(text="text:N")
     span = best.mark_text(dy=8, fontSize=10, color="#222").encode(text="range:N")
     return _spec(alt.layer(cells, value, span), step=44)
 
@@ -278,7 +278,7 @@ def _rule_x(value: float) -> alt.Chart:
 
 
 def _spec(chart: Any, *, height: int | None = None, step: int | None = None) -> dict[str, Any]:
-    """The chart compiled to Vega: the browser needs no compiler, and no charts' words in its spec."""
+    """The chart compiled to Vega: the browser needs no compiler."""
     sized = chart.properties(
         width="container",
         height=alt.Step(step, **{"for": "position"}) if step else height,

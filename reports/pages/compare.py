@@ -74,7 +74,8 @@ def differences(db: duckdb.DuckDBPyConnection, a: str, b: str) -> list[Row]:
 
 def _runs(db: duckdb.DuckDBPyConnection, side: str) -> list[str]:
     found = db.execute(
-        "select run_id from runs where run_id = $1 or (len($1) >= 7 and starts_with(git_commit, $1))",
+        "select run_id from runs where run_id = $1"
+        " or (len($1) >= 7 and starts_with(git_commit, $1))",
         [side],
     ).fetchall()
     if not found:

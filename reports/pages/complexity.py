@@ -40,9 +40,7 @@ def _of(folder: Path) -> dict[str, int]:
     files = [
         file
         for file in sorted(folder.rglob("*"))
-        if file.is_file()
-        and not LEFT_OUT.fullmatch(f"/{file.relative_to(folder).as_posix()}")
-        and "__pycache__" not in file.parts
+        if file.is_file() and not LEFT_OUT.fullmatch(f"/{file.relative_to(folder).as_posix()}")
     ]
     texts = {file: _lines(file) for file in files}
     configuration = [f for f in files if f.suffix in CONFIGURATION and f.name != "pyproject.toml"]

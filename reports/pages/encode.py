@@ -10,7 +10,7 @@ Row = dict[str, Any]
 
 
 def columns(rows: Sequence[Row]) -> dict[str, Any]:
-    """{"n": rows, "of": {name: values, or {"texts", "at"} for texts}}; all-null columns are left out."""
+    """{"n": rows, "of": {name: values, or {"texts", "at"} for texts}}, without all-null columns."""
     found: dict[str, Any] = {}
     for name in rows[0] if rows else ():
         values = [_plain(row[name]) for row in rows]

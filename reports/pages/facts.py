@@ -1,4 +1,4 @@
-"""What the questions ask beside the results: titles, prices, claims and the stack folders, as tables.
+"""What the questions ask beside the results, as tables: titles, prices, claims, stack folders.
 
 All of it lies in files of this checkout; a group that the checkout lacks has none.
 """
@@ -6,12 +6,11 @@ All of it lies in files of this checkout; a group that the checkout lacks has no
 import tomllib
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import duckdb
 import numpy
-import pyarrow
-from scipy.stats import t as student  # pyright: ignore[reportMissingTypeStubs]
+from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from pages.complexity import complexity
 from reports.ask import QuestionError, one_line
@@ -42,18 +41,22 @@ def load_facts(db: duckdb.DuckDBPyConnection, run: str | None, groups: Path = GR
     _table(
         db,
         "prices",
-        "cpu_model VARCHAR, cpus BIGINT, gpu VARCHAR, usd_per_hour DOUBLE, as_of DATE, source VARCHAR",
+        "cpu_model VARCHAR, cpus BIGINT, gpu VARCHAR, usd_per_hour DOUBLE, as_of DATE,"
+        " source VARCHAR",
         _prices(REPORTS / "prices.toml"),
     )
     _table(
         db,
         "claims",
-        "number BIGINT, group_id VARCHAR, part VARCHAR, stack VARCHAR, said VARCHAR, figure VARCHAR,"
-        " claimed VARCHAR, column_name VARCHAR",
+        "number BIGINT, group_id VARCHAR, part VARCHAR, stack VARCHAR, said VARCHAR,"
+        " figure VARCHAR, claimed VARCHAR, column_name VARCHAR",
         _claims(REPORTS / "claims.toml"),
     )
-    db.register("quantiles", _quantiles())
-    db.execute("create temp table t_quantiles as from quantiles")
+    db.execute(
+        "create temp table t_quantiles as select"
+        " unnest($1::BIGINT[]) as n, unnest($2::BIGINT[]) as pairs, unnest($3::DOUBLE[]) as t",
+        _quantiles(),
+    )
     db.execute((QUESTIONS / "views.sql").read_text("utf-8"))
 
 
@@ -111,8 +114,8 @@ def _claims(file: Path) -> Iterable[tuple[Any, ...]]:
             yield number, claim["group"], part, claim["stack"], claim["said"], name, figure, column
 
 
-def _quantiles() -> pyarrow.Table:
-    """Student's t at 1 - 0.05 / pairs, two-sided, for n values: (n, pairs, t)."""
+def _quantiles() -> list[list[float]]:
+    """Student's t at 1 - 0.05 / pairs, two-sided, for n values: the columns n, pairs and t."""
     n, pairs = numpy.mgrid[3 : MOST_BLOCKS + 1, 1 : MOST_PAIRS + 1]
-    t = student.ppf(1 - 0.025 / pairs, n - 1)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
-    return pyarrow.table({"n": n.ravel(), "pairs": pairs.ravel(), "t": t.ravel()})  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]
+    t = cast("numpy.ndarray[Any, Any]", stdtrit(n - 1, 1 - 0.025 / pairs))
+    return [column.ravel().tolist() for column in (n, pairs, t)]

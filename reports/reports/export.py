@@ -21,11 +21,13 @@ def export(loaded: Loaded, to: Path) -> dict[str, int]:
     for view in load_columns():
         rows = 0
         partial = to / f"{view}.parquet.partial"
-        with ask_stream(loaded.db, f"from {view}") as batches:
-            with parquet.ParquetWriter(partial, batches.schema, compression="zstd") as writer:
-                for batch in batches:
-                    writer.write_batch(batch)
-                    rows += batch.num_rows
+        with (
+            ask_stream(loaded.db, f"from {view}") as batches,
+            parquet.ParquetWriter(partial, batches.schema, compression="zstd") as writer,
+        ):
+            for batch in batches:
+                writer.write_batch(batch)  # pyright: ignore[reportUnknownMemberType]
+                rows += batch.num_rows
         partial.replace(to / f"{view}.parquet")
         written[view] = rows
     return written

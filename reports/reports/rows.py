@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import duckdb
-import pyarrow
 
 from reports import cache
 from reports.columns import Column, in_file
@@ -94,11 +93,11 @@ def fill(
     kept = f"{source.table}_kept"
     db.execute(f"create table {kept} ({declared}, _file VARCHAR, _token VARCHAR)")
     db.execute("create or replace temp table faults (file VARCHAR, token VARCHAR, fault VARCHAR)")
-    listed = pyarrow.table(
-        {"file": [file.path for file in files], "token": [file.token for file in files]},
-        schema=pyarrow.schema([("file", pyarrow.string()), ("token", pyarrow.string())]),
+    db.execute(
+        "create or replace temp table listed as"
+        " select unnest($1::VARCHAR[]) as file, unnest($2::VARCHAR[]) as token",
+        [[file.path for file in files], [file.token for file in files]],
     )
-    db.register("listed", listed)
     cached = cache.usable(folder, source.view, columns, len(files))
     if cached:
         cache.load(db, cached, kept)
@@ -114,7 +113,6 @@ def fill(
     if cached and fresh:
         cache.save(db, cached, kept)
     warnings = _faults(db) + _drop_copies(db, kept, source.key)
-    db.unregister("listed")
     db.execute(f"create view {source.table} as select * exclude (_file, _token) from {kept}")
     return sorted(warnings)
 
@@ -160,7 +158,7 @@ def _rows(content: bytes | str, source: Source, required: Sequence[Column]) -> l
         if not isinstance(row, dict):
             return "holds a row that is no object"
         row = cast("Row", row)
-        version = row.get("schema_version", data.get("schema_version", 1))
+        version = int(row.get("schema_version") or 1)
         lacking = [c.name for c in required if c.since <= version and row.get(c.name) is None]
         if lacking:
             more = " and more" if len(lacking) > 3 else ""
@@ -205,7 +203,8 @@ def _faults(db: duckdb.DuckDBPyConnection) -> list[str]:
 
 def _not_in(db: duckdb.DuckDBPyConnection, kept: str, files: Sequence[File]) -> list[File]:
     rows = db.execute(
-        f"select file, token from listed anti join (select _file as file, _token as token from {kept}"
+        "select file, token from listed"
+        f" anti join (select _file as file, _token as token from {kept}"
         " union all select file, token from faults) using (file, token)"
     ).fetchall()
     fresh = {file for file, _ in rows}

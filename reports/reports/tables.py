@@ -7,7 +7,6 @@ import argparse
 import json
 import re
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 from reports.columns import RESULTS

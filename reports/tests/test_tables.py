@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from reports.columns import RESULTS
+from reports.files import Folder
 from reports.tables import DOCUMENTS, PLACE, TABLES, renewed
 
 EMPTY = "before\n<!-- {0}: made -->\nold | row\n<!-- end of {0} -->\nafter\n"
@@ -14,15 +15,15 @@ EMPTY = "before\n<!-- {0}: made -->\nold | row\n<!-- end of {0} -->\nafter\n"
 @pytest.mark.parametrize("name", sorted(TABLES))
 def test_a_table_is_replaced_and_nothing_else(results: Path, name: str) -> None:
     """The text around stays; a second time changes nothing. Broken by a pattern that eats more."""
-    text = renewed(EMPTY.format(name), results)
+    text = renewed(EMPTY.format(name), Folder(str(results)))
     assert text.startswith(f"before\n<!-- {name}: made -->\nA CPU, 2026-01-02")
     assert text.endswith(f"|\n<!-- end of {name} -->\nafter\n") and "old" not in text
-    assert renewed(text, results) == text
+    assert renewed(text, Folder(str(results))) == text
 
 
 def test_the_newest_measurement_is_shown(results: Path) -> None:
     """Two files of one kind: the later one's figures. Broken by mixing their rows."""
-    text = renewed(EMPTY.format("overhead"), results)
+    text = renewed(EMPTY.format("overhead"), Folder(str(results)))
     assert "| rest-raw, new connection | 0.20 / 0.40 + 0.50 |" in text
     assert "| grpc, reused connection | 0.20 / 0.40 |" in text and "0.10" not in text
 
@@ -30,16 +31,16 @@ def test_the_newest_measurement_is_shown(results: Path) -> None:
 def test_figures_stand_in_their_columns(results: Path) -> None:
     """A tool's figure beside the truth, and a dash for what was not measured."""
     assert "| – / – / 31 | – / – / 931 | – / – | – |" in renewed(
-        EMPTY.format("crosscheck"), results
+        EMPTY.format("crosscheck"), Folder(str(results))
     )
-    goals = renewed(EMPTY.format("calibration"), results)
+    goals = renewed(EMPTY.format("calibration"), Folder(str(results)))
     assert "| 0.25 ms | ≤ 0.5 | yes |" in goals and "| 0.75 ms | ≤ 0.5 | no |" in goals
 
 
 def test_no_results_is_said(tmp_path: Path) -> None:
     """A table of nothing must not replace one of figures."""
     with pytest.raises(ValueError, match="measure first"):
-        renewed(EMPTY.format("overhead"), tmp_path)
+        renewed(EMPTY.format("overhead"), Folder(str(tmp_path)))
 
 
 def test_the_documents_show_the_committed_results() -> None:
@@ -48,6 +49,6 @@ def test_the_documents_show_the_committed_results() -> None:
     for document in DOCUMENTS:
         text = document.read_text("utf-8")
         places += len(PLACE.findall(text))
-        assert renewed(text, RESULTS) == text, f"{document.name}: run `make tables`"
+        assert renewed(text, Folder(str(RESULTS))) == text, f"{document.name}: run `make tables`"
         assert len(re.findall("<!-- end of", text)) == len(PLACE.findall(text))
     assert places == len(TABLES)

@@ -1,6 +1,6 @@
 -- latest: the newest VALID and DEGRADED trials of each experiment and stack: what a question about today needs. An
--- experiment is a machine, a model, its weights, precision, device, runtime, generator, interface and load. A run with the
--- three blocks that an interval needs goes before a newer one without: a smoke run replaces no measurement.
+-- experiment is a machine, a model, its weights, precision, device, runtime, generator, interface and load. A run with
+-- the three blocks that an interval needs goes before a newer one without: a smoke run replaces no measurement.
 create view latest as
 select * exclude (started_at, has_interval)
 from (
@@ -17,7 +17,7 @@ from (
     from trials
     inner join runs using (run_id)
     where trials.verdict <> 'INVALID'
-)
+) as usable
 qualify run_id = first_value(run_id) over (
     partition by
         machine_name, group_id, stack, model, weights, precision, device, runtime, generator,

@@ -1,7 +1,8 @@
-"""Golden results: small folders with known answers, written as the runner writes them and checked so."""
+"""Golden results: small folders with known answers, as the runner writes them."""
 
 import json
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -80,50 +81,52 @@ def at_a_rate(rows: Rows, load: str = "poisson-50") -> Rows:
 Golden = Callable[..., Path]
 
 
+def write_golden(
+    folder: Path, rows: Rows, skipped: dict[str, str] | None = None, **run: Any
+) -> Path:
+    """Writes a results folder of these trials; `skipped`: {stack: reason}, `run`: facts changed."""
+    facts = {
+        "schema_version": 1,
+        "run_id": RUN,
+        "started_at": "2026-01-01T00:00:00Z",
+        "profile": "standard",
+        "device": "cpu",
+        "runtime": "native",
+        "weights": "auto",
+        "seed": 7,
+        "machine": {"cpu_model": "A CPU", "cpus": 2, "memory_mb": 8000, "gpus": []},
+        "groups": {
+            GROUP: {
+                "slo": {"latency_ms": 250, "ttft_ms": None, "tpot_ms": None, "share": 0.95},
+                "loads": {"poisson-50": {"arrivals": "poisson"}},
+            }
+        },
+    } | run
+    run_id = facts["run_id"]
+    common = {"schema_version": 1, "run_id": run_id, "group_id": GROUP}
+    stacks = [
+        common | {"stack": stack, "status": "measured", "block": 1, "interface": "rest"}
+        for stack in sorted({row["stack"] for row in rows})
+    ]
+    stacks += [
+        common | {"stack": stack, "status": "skipped", "reason": reason}
+        for stack, reason in (skipped or {}).items()
+    ]
+    rows = [row | {"run_id": run_id} for row in rows]
+    _write(folder / run_id / "run.json", facts)
+    _write(folder / run_id / "comparisons.json", {"comparisons": compare(rows)})
+    for number, row in enumerate(rows):
+        _write(folder / run_id / "trials" / f"{number}.json", row)
+    for number, row in enumerate(stacks):
+        _write(folder / run_id / "stacks" / f"{number}.json", row)
+    assert faults(folder) == []
+    return folder
+
+
 @pytest.fixture
 def golden(tmp_path: Path) -> Golden:
-    """Writes a results folder of these trials; `skipped`: {stack: reason}, `run`: facts changed."""
-
-    def write(rows: Rows, skipped: dict[str, str] | None = None, **run: Any) -> Path:
-        folder = tmp_path / "results"
-        facts = {
-            "schema_version": 1,
-            "run_id": RUN,
-            "started_at": "2026-01-01T00:00:00Z",
-            "profile": "standard",
-            "device": "cpu",
-            "runtime": "native",
-            "weights": "auto",
-            "seed": 7,
-            "machine": {"cpu_model": "A CPU", "cpus": 2, "memory_mb": 8000, "gpus": []},
-            "groups": {
-                GROUP: {
-                    "slo": {"latency_ms": 250, "ttft_ms": None, "tpot_ms": None, "share": 0.95},
-                    "loads": {"poisson-50": {"arrivals": "poisson"}},
-                }
-            },
-        } | run
-        run_id = facts["run_id"]
-        common = {"schema_version": 1, "run_id": run_id, "group_id": GROUP}
-        stacks = [
-            common | {"stack": stack, "status": "measured", "block": 1, "interface": "rest"}
-            for stack in sorted({row["stack"] for row in rows})
-        ]
-        stacks += [
-            common | {"stack": stack, "status": "skipped", "reason": reason}
-            for stack, reason in (skipped or {}).items()
-        ]
-        rows = [row | {"run_id": run_id} for row in rows]
-        _write(folder / run_id / "run.json", facts)
-        _write(folder / run_id / "comparisons.json", {"comparisons": compare(rows)})
-        for number, row in enumerate(rows):
-            _write(folder / run_id / "trials" / f"{number}.json", row)
-        for number, row in enumerate(stacks):
-            _write(folder / run_id / "stacks" / f"{number}.json", row)
-        assert faults(folder) == []
-        return folder
-
-    return write
+    """write_golden into a folder of the test's own; called twice, both runs are there."""
+    return partial(write_golden, tmp_path / "results")
 
 
 def _write(file: Path, data: Any) -> None:

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pages.__main__ import main
-from pages.build import vega_bundle
 from pages.answers import Sentence, sentences
+from pages.build import vega_bundle
 from pages.facts import answer, load_facts
 from reports.files import Folder
 from reports.load import open_results
@@ -129,7 +129,8 @@ def test_the_limit_is_told(golden: Golden) -> None:
     rows = trials("alpha", (20, 21, 22), goodput=0.99, slo_met=True)
     rows += trials("beta", (10, 10, 10), goodput=0.5, slo_met=False)
     assert said(golden(rows))[0].text.endswith(
-        "The limit, latency ≤ 250 ms for 95% of requests, is held by alpha and missed by beta (50%)."
+        "The limit, latency ≤ 250 ms for 95% of requests, is held by alpha and missed by"
+        " beta (50%)."
     )
 
 

@@ -25,8 +25,8 @@ def test_a_change_is_told_with_its_interval(
     golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Throughput doubles: logarithms with the same standard deviation s on both sides, so Welch's
-    error is s·√(2/3) on 4 degrees of freedom; one row a metric, so t is 2.776: worked out by hand as
-    2 · e^±0.1082. Broken by A over B, or by an interval over pairs that aren't pairs."""
+    error is s·√(2/3) on 4 degrees of freedom; one row a metric, so t is 2.776: by hand,
+    2 · e^±0.1080. Broken by A over B, or by an interval over pairs that aren't pairs."""
     golden(trials("alpha", (20, 21, 22)))
     folder = golden(trials("alpha", (44, 40, 42)), **LATER)
     text = compared(folder, tmp_path, capsys, RUN, "bbbbbbb")
