@@ -17,14 +17,20 @@ ROOT = RESULTS.parent
 Row = dict[str, Any]
 
 
+def selected(folder: Folder, sql: str) -> list[Row]:
+    """A query's rows by column name."""
+    with open_results(folder) as loaded:
+        cursor = loaded.db.execute(sql)
+        names = [column[0] for column in cursor.description or []]
+        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
 def rows_of(folder: Folder, view: str, key: str) -> list[Row]:
     """The newest measurement's rows of a view. Raises ValueError if there is none."""
-    with open_results(folder) as loaded:
-        cursor = loaded.db.execute(
-            f"select * from {view} where {key} = (select max_by({key}, measured_at) from {view})"
-        )
-        names = [column[0] for column in cursor.description or []]
-        rows = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+    rows = selected(
+        folder,
+        f"select * from {view} where {key} = (select max_by({key}, measured_at) from {view})",
+    )
     if not rows:
         raise ValueError(f"{folder} has no {view}: measure first")
     return rows
@@ -113,10 +119,114 @@ def calibration(folder: Folder) -> str:
     return f"{machine['cpu_model']}, {date}:\n\n{markdown(['', 'here', 'goal', 'met'], lines)}"
 
 
+# What the front page says in words: a metric under a load, on the stacks' REST interface.
+SENTENCES = (
+    ("throughput_per_s", "closed-8", "Answers per second to 8 callers"),
+    (
+        "latency_p95_ms",
+        "poisson-50",
+        "p95 under Poisson arrivals at half of what the engine can do",
+    ),
+    ("latency_p50_ms", "closed-1", "p50 of a single caller"),
+)
+
+
+def found(row: Row) -> str:
+    """What a load found out by itself."""
+    if row["load_kind"] == "search":
+        return f": {number(row['rate'], 1)}/s"
+    if row["load_kind"] == "search_users":
+        return f": {number(row['users'], 1)} users"
+    if row["load_kind"] == "burst":
+        return f": recovers in {number(row['recovery'], 1)} s"
+    return ""
+
+
+def sentence(rows: list[Row], metric: str, load: str, title: str) -> str:
+    """Each pair of stacks on one metric: by how much they differ, or that it can't be told."""
+    pairs = [
+        f"{row['stack_a']} is {row['ratio_low']:.2f}–{row['ratio_high']:.2f}× {row['stack_b']}"
+        if row["distinguishable"]
+        else f"{row['stack_a']} and {row['stack_b']} are not distinguishable"
+        for row in rows
+        if row["metric"] == metric and row["load"] == load
+    ]
+    return f"- {title}: {'; '.join(pairs) or 'no answer'}."
+
+
+def standard(folder: Folder) -> str:
+    """The newest finished standard run: means over its blocks, and what can be told apart."""
+    newest = "(select max_by(run_id, started_at) from runs where profile = 'standard')"
+    runs = selected(folder, f"select * from runs where run_id = {newest}")
+    if not runs:
+        raise ValueError(f"{folder.address} has no run of profile standard: measure first")
+    run = runs[0]
+    rows = selected(
+        folder,
+        f"""
+        with counted as (
+          select load, stack, interface, count(*) as times,
+            rtrim(verdict || ' ' || array_to_string(reasons, ', ')) as said
+          from trials where run_id = {newest} group by all),
+        said as (
+          select load, stack, interface,
+            string_agg(times || '× ' || said, '; ' order by said desc) as verdicts
+          from counted group by all)
+        select load, stack, interface, any_value(load_kind) as load_kind,
+          avg(rate_per_s) as rate, avg(users) as users, avg(recovery_s) as recovery,
+          avg(throughput_per_s) as throughput, avg(latency_p50_ms) as p50,
+          avg(latency_p95_ms) as p95, avg(goodput) as goodput,
+          avg(serving_efficiency) as efficiency, any_value(verdicts) as verdicts,
+          any_value(weights) as weights, any_value(model) as model,
+          any_value(precision) as precision, any_value(unit) as unit
+        from trials join said using (load, stack, interface)
+        where run_id = {newest} and (load_kind not like 'search%' or verdict <> 'INVALID')
+        group by all order by load, interface desc, stack""",
+    )
+    different = selected(
+        folder,
+        f"select * from comparisons where run_id = {newest} and interface = 'rest' order by all",
+    )
+    lines = [
+        [
+            f"{row['load']}{found(row)}, {row['stack']}, {row['interface']}",
+            number(row["throughput"], 1),
+            number(row["p50"], 0),
+            number(row["p95"], 0),
+            "–" if row["goodput"] is None else f"{row['goodput']:.0%}",
+            number(row["efficiency"]),
+            row["verdicts"],
+        ]
+        for row in rows
+    ]
+    first, unit = rows[0], rows[0]["unit"]
+    heading = [
+        "load, stack, interface",
+        f"{unit}/s",
+        "p50 ms",
+        "p95 ms",
+        "within SLO",
+        "of engine",
+        "verdicts",
+    ]
+    about = (
+        f"{first['model']} with **{first['weights']} weights**, {first['precision']}, "
+        f"{run['machine_name']}, {run['started_at']:%Y-%m-%d}; means over the blocks of "
+        f"[{run['run_id']}](results/{run['run_id']}):"
+    )
+    said = "\n".join(sentence(different, *one) for one in SENTENCES)
+    which = (
+        "Which differences are real "
+        "(95% intervals over the blocks, corrected for the number of pairs):"
+    )
+    return f"{about}\n\n{markdown(heading, lines)}\n\n{which}\n\n{said}"
+
+
 TABLES: dict[str, Callable[[Folder], str]] = {
     "overhead": overhead,
     "crosscheck": crosscheck,
     "calibration": calibration,
+    "standard": standard,
 }
 DOCUMENTS = (ROOT / "README.md", ROOT / "shared" / "crosscheck" / "README.md")
 PLACE = re.compile(r"(<!-- (\w+): [^>]*-->\n).*?(<!-- end of \2 -->)", re.S)
