@@ -13,15 +13,15 @@ import duckdb
 from markupsafe import Markup
 
 from pages.answers import span
-from pages.build import HERE, render, write
-from pages.facts import answer, load_facts
+from pages.facts import REPORTS, answer, load_facts
+from pages.render import render, script, write
 from pages.sections import NAMES
 from reports.ask import QuestionError
 from reports.files import FolderError, results_folder
 from reports.load import open_results
 from reports.query import warn
 
-BUILD = HERE.parent / "build"
+BUILD = REPORTS / "build"
 Row = dict[str, Any]
 
 
@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = sentences(rows)
     for one in told:
         print(one["text"])
-    program = (HERE / "templates" / "index.js").read_text("utf-8")
+    program = script("index.js")
     page = render(
         "compare.html",
         [program],

@@ -237,7 +237,7 @@ def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row
                 Figure(
                     f"time-{name}",
                     title,
-                    "One line a trial, a point a second, where raw records were kept.",
+                    "One line a trial of the first block, from its raw records.",
                     charts.over_time(scales, axis),
                     source="time",
                     figures=(name,),

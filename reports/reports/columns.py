@@ -14,6 +14,7 @@ ONE_ROW = {
     "latest": "a trial that counts today: the newest usable ones of each experiment and stack",
     "comparisons": "a pair of stacks on one metric and workload in a run",
     "requests": "a request, where raw records are kept",
+    "samples": "a sample of resources, where raw records are kept",
     "calibrations": "a `make calibrate`",
     "overhead": "an interface, payload size and kind of connection in a `make overhead`",
     "crosschecks": "a generator under a load in a `make crosscheck`",

@@ -12,6 +12,8 @@ from reports.columns import RESULTS, Column, in_view, load_columns
 from reports.files import File, Folder, RawRecords, list_files, matching
 from reports.rows import SOURCES, fill
 
+# Views over raw records, which are Parquet files named after them, and the table behind each.
+RAW = {"requests": "request_files", "samples": "sample_files"}
 HOW_TO_GET_SOME = "make bench GROUP=1 PROFILE=smoke"
 
 
@@ -26,7 +28,7 @@ class Loaded:
 
 @contextmanager
 def open_results(folder: Folder, *, raw: bool = False) -> Generator[Loaded]:
-    """The views over a results folder; `requests` is empty unless `raw`.
+    """The views over a results folder; `requests` and `samples` are empty unless `raw`.
 
     The folder may come from strangers: its files are data only. A file that is corrupt, half
     written, of another kind or a second copy of a row is left out and named in `warnings`. All
@@ -42,8 +44,14 @@ def open_results(folder: Folder, *, raw: bool = False) -> Generator[Loaded]:
             warnings: list[str] = []
             for source in SOURCES:
                 warnings += fill(db, folder, source, matching(files, source.glob))
-            records = matching(files, "*/raw/*/requests.parquet") if raw else []
-            warnings += _open_records(db, folder, records)
+            records = {
+                view: matching(files, f"*/raw/*/{view}.parquet") if raw else [] for view in RAW
+            }
+            listed = [file for some in records.values() for file in some]
+            if listed:
+                db.register_filesystem(RawRecords(folder, listed))
+            for view, some in records.items():
+                warnings += _open_records(db, view, some)
             # In the description's order: a view comes after those that it is made from.
             for view in load_columns():
                 db.execute((RESULTS / "views" / f"{view}.sql").read_text("utf-8"))
@@ -63,13 +71,11 @@ def _lock(db: duckdb.DuckDBPyConnection) -> None:
     db.execute("set lock_configuration = true")
 
 
-def _open_records(db: duckdb.DuckDBPyConnection, folder: Folder, files: list[File]) -> list[str]:
-    """Make `request_files`, over those files that are whole. Returns the warnings."""
-    columns = [c for c in in_view("requests") if c.name not in ("run_id", "trial_id")]
+def _open_records(db: duckdb.DuckDBPyConnection, view: str, files: list[File]) -> list[str]:
+    """Make the table behind a view of raw records, over the whole ones. Returns the warnings."""
+    columns = [c for c in in_view(view) if c.name not in ("run_id", "trial_id")]
     declared = ", ".join(f'"{column.name}" {column.type}' for column in columns)
-    db.execute(f"create table no_requests ({declared}, filename VARCHAR)")
-    if files:
-        db.register_filesystem(RawRecords(folder, files))
+    db.execute(f"create table no_{view} ({declared}, filename VARCHAR)")
     whole: list[str] = []
     warnings: list[str] = []
     for file in files:
@@ -80,7 +86,7 @@ def _open_records(db: duckdb.DuckDBPyConnection, folder: Folder, files: list[Fil
     select = ", ".join(f'"{column.name}"' for column in columns)
     more = f"union all by name select {select}, filename from read_parquet([{', '.join(whole)}]"
     more = f"{more}, filename = true)" if whole else ""
-    db.execute(f"create view request_files as from no_requests {more}")
+    db.execute(f"create view {RAW[view]} as from no_{view} {more}")
     return warnings
 
 

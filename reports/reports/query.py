@@ -19,7 +19,7 @@ from reports.show import print_csv, print_json, print_table
 
 ROWS_SHOWN = 500
 # Only then are the raw records looked for.
-RAW = re.compile(r"\brequests\b", re.I)
+RAW = re.compile(r"\b(requests|samples)\b", re.I)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

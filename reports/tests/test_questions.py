@@ -218,7 +218,15 @@ def test_export_holds_every_view(results: Path, tmp_path: Path) -> None:
     to = tmp_path / "out" / "deeper"
     assert export.main(["--results", str(results), "--to", str(to)]) == 0
     assert {file.name for file in to.iterdir()} == {f"{view}.parquet" for view in load_columns()}
-    sizes = {"runs": 1, "stacks": 2, "trials": 6, "latest": 6, "comparisons": 2, "requests": 2}
+    sizes = {
+        "runs": 1,
+        "stacks": 2,
+        "trials": 6,
+        "latest": 6,
+        "comparisons": 2,
+        "requests": 2,
+        "samples": 0,
+    }
     for view, size in sizes.items():
         table = parquet.read_table(to / f"{view}.parquet")
         assert table.num_rows == size, view

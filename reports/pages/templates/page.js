@@ -152,6 +152,7 @@ function tableRows(chart) {
   for (let i = 0; i < (table?.n ?? 0); i++) {
     const one = row(table, i);
     if (!same((part) => one[part])) continue;
+    if (one.interface && state.interface !== "all" && one.interface !== state.interface) continue;
     if (chart.figures.length && !chart.figures.includes(one.figure)) continue;
     if (chart.workload && one.load !== oneLoad(matching(true))) continue;
     if (chart.source === "scatter" && one.component !== state.component) continue;

@@ -1,0 +1,163 @@
+"""What a page's script is given: the filters, the points and the tables, as columns."""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any, TypeVar
+
+from pages import encode, sections
+from pages.answers import SETUP
+from pages.charts import Figure
+
+Row = dict[str, Any]
+Value = TypeVar("Value")
+FILTERS = {
+    "machine_name": "Machine",
+    "device": "Device",
+    "model": "Model",
+    "weights": "Weights",
+    "precision": "Precision",
+    "runtime": "Runtime",
+    "generator": "Generator",
+}
+VERDICTS = (("usable", "VALID, DEGRADED"), ("valid", "VALID only"))
+TRIAL_COLUMNS = {
+    "stack": "stack",
+    "interface": "interface",
+    "load": "load",
+    "block": "block",
+    "verdict": "verdict",
+    "reasons": "reasons",
+    "throughput_per_s": "units/s",
+    "latency_p50_ms": "p50 ms",
+    "latency_p95_ms": "p95 ms",
+    "latency_p99_ms": "p99 ms",
+    "ttft_p50_ms": "first token p50 ms",
+    "goodput": "within the limit",
+    "serving_efficiency": "of engine",
+    "offered": "offered",
+    "errors": "errors",
+    "detail": "detail",
+    "run_id": "run",
+    "trial_id": "trial",
+}
+
+
+def data(
+    group: str, unit: str, titles: dict[str, str], asked: dict[str, list[Row]], charts: list[Figure]
+) -> Row:
+    """One group's data, ready for JSON; `asked`: the rows of each question."""
+    points, figures = encode.points(asked["points"])
+    loads = in_order(row["load"] for row in asked["workloads"])
+    setups = in_order(tuple(row[name] for name in SETUP) for row in asked["workloads"])
+    slo: Row = asked["runs"][0] if asked["runs"] else {}
+    return {
+        "group": file_name(group),
+        "setup": SETUP,
+        "setups": setups,
+        "filters": _filters(asked, setups, loads, figures),
+        "loads": loads,
+        "titles": titles,
+        "names": {
+            name: {
+                "label": sections.name_of(name, unit).removesuffix(", %"),
+                "better": better,
+                "share": of == "%",
+            }
+            for name, (_, of, better) in sections.NAMES.items()
+        },
+        "measures": sections.MEASURES,
+        "slo": {
+            name: float(slo[column]) if slo.get(column) else None
+            for name, column in {
+                "latency": "slo_latency_ms",
+                "ttft": "slo_ttft_ms",
+                "tpot": "slo_tpot_ms",
+                "share": "slo_share",
+            }.items()
+        },
+        "points": points,
+        "figures": figures,
+        "tables": {
+            name: encode.columns(asked[name])
+            for name in ("trials", "complexity", "cost", "verdicts", "time")
+        },
+        "trialColumns": [
+            (name, title)
+            for name, title in TRIAL_COLUMNS.items()
+            if any(row[name] not in (None, "") for row in asked["trials"])
+        ],
+        "charts": [
+            {
+                "id": one.id,
+                "title": one.title,
+                "caption": one.caption,
+                "source": one.source,
+                "figures": one.figures,
+                "workload": one.workload,
+                "family": one.family,
+                "wide": one.wide,
+                "spec": one.spec,
+            }
+            for one in charts
+        ],
+    }
+
+
+def _filters(
+    asked: dict[str, list[Row]], setups: list[Any], loads: list[str], figures: Row
+) -> list[Row]:
+    def options(values: Any) -> list[Row]:
+        return [{"value": one, "title": one} for one in values]
+
+    everything = [{"value": "all", "title": "all"}]
+    found = [
+        {"name": name, "title": title, "options": options(in_order(s[at] for s in setups))}
+        for at, (name, title) in enumerate(FILTERS.items())
+    ]
+    interfaces = in_order(row["interface"] for row in asked["workloads"])
+    titles = {row["load"]: row["load_title"] for row in asked["workloads"]}
+    measures = [
+        name for name in sections.MEASURES if any(f.startswith(f"{name}_p") for f in figures)
+    ]
+    components = in_order(row["component"] for row in asked["complexity"])
+    drawn = [p for p in sections.PERCENTILES if any(f.endswith(f"_{p}_ms") for f in figures)]
+    # p95 first: what comes first is what a page shows unasked.
+    drawn.sort(key=lambda name: name != "p95")
+    return [
+        *found,
+        {"name": "interface", "title": "Interface", "options": everything + options(interfaces)},
+        {
+            "name": "load",
+            "title": "Load",
+            "options": everything + [{"value": one, "title": titles[one]} for one in loads],
+        },
+        {
+            "name": "verdict",
+            "title": "Verdict",
+            "options": [{"value": value, "title": title} for value, title in VERDICTS],
+        },
+        {
+            "name": "measure",
+            "title": "Latency curves show",
+            "options": [{"value": one, "title": sections.MEASURES[one]} for one in measures],
+        },
+        {
+            "name": "percentile",
+            "title": "Percentile",
+            "options": [{"value": p, "title": p.replace("p999", "p99.9")} for p in drawn],
+        },
+        {"name": "component", "title": "Complexity is", "options": options(components)},
+    ]
+
+
+def in_order(values: Iterable[Value]) -> list[Value]:
+    """Each value once, where it first came."""
+    return list(dict.fromkeys(values))
+
+
+def file_name(group: str) -> str:
+    """The group's name if it can be a file's, else a digest of it: names come from results."""
+    plain = group.replace("-", "").replace("_", "").replace(".", "")
+    if plain.isascii() and plain.isalnum() and group != "index" and len(group) < 100:
+        return group
+    return "group-" + hashlib.sha256(group.encode()).hexdigest()[:12]

@@ -1,0 +1,87 @@
+"""HTML from templates: every value escaped, one file with all it needs, written whole."""
+
+import base64
+import hashlib
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import vl_convert
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from reports.load import HOW_TO_GET_SOME
+from reports.show import cell
+
+TEMPLATES = Path(__file__).resolve().parent / "templates"
+CACHE = TEMPLATES.parents[2] / ".build" / "cache"
+
+
+@cache
+def vega_bundle() -> str:
+    """Vega with its expression interpreter as one script; bundling takes seconds, so it is kept."""
+    file = CACHE / f"vega-{version('vl-convert-python')}.js"
+    if not file.exists():
+        text = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
+        file.parent.mkdir(parents=True, exist_ok=True)
+        # Its top-level names must not meet those of other scripts.
+        write(file, "(() => {" + text.replace("</script", "<\\/script") + "})();")
+    return file.read_text("utf-8")
+
+
+def render(template: str, scripts: list[str], **values: Any) -> str:
+    """A page from pages/templates, every value escaped; its policy lets only `scripts` run."""
+    environment = Environment(
+        loader=FileSystemLoader(TEMPLATES),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters["short"] = _short
+    environment.filters["ratio"] = _ratio
+    figures = values.pop("figures", {})
+
+    def charts(section: str) -> Markup:
+        found = figures[section]
+        text = environment.get_template("charts.html").render(figures=found) if found else ""
+        return Markup(text)
+
+    hashes = " ".join(
+        f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
+        for text in scripts
+    )
+    # Vega's SVG carries style attributes; only our scripts run, and nothing is loaded.
+    policy = (
+        f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
+    )
+    return environment.get_template(template).render(
+        policy=policy,
+        style=Markup((TEMPLATES / "page.css").read_text("utf-8")),
+        charts=charts,
+        how=HOW_TO_GET_SOME,
+        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        **values,
+    )
+
+
+def write(file: Path, text: str) -> Path:
+    """Write a page whole: a reader sees the old one or the new one."""
+    partial = file.with_name(file.name + ".partial")
+    partial.write_text(text, "utf-8")
+    partial.replace(file)
+    return file
+
+
+def script(name: str) -> str:
+    """One of the scripts of pages/templates."""
+    return (TEMPLATES / name).read_text("utf-8")
+
+
+def _short(value: float | None) -> str:
+    return f"{value:.2g}" if value is not None and 0 < abs(value) < 0.01 else cell(value)
+
+
+def _ratio(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
