@@ -25,7 +25,7 @@ from bench.errors import StackFailed
 from bench.paths import BUILD, ROOT
 from bench.plan import Start, Trial
 from bench.processes import MARK, end_processes, marked
-from bench.run import Recorder
+from bench.recorder import Recorder
 from bench.store import write_json
 from reports.files import Folder
 from reports.load import open_results
