@@ -19,7 +19,7 @@ VARIABLES = {
     "STACK": "a stack's folder name, or <group>/<stack>; several with commas; default: all",
     "INTERFACE": "only this interface (rest, grpc, sse, …); default: all a stack offers",
     "MODEL": "only this model of the group; default: all that the profile asks for",
-    "PROFILE": "smoke (minutes), standard (3 blocks, about an hour a group), publish (≥ 5 blocks)",
+    "PROFILE": "smoke (minutes), standard (3 blocks), publish (≥ 5 blocks), or a group's own",
     "DEVICE": "auto, cpu or cuda; auto is cuda if there is one",
     "RUNTIME": "native (processes), container, or ambient (the Python that is already there)",
     "WEIGHTS": "auto, pretrained or random; auto is pretrained where the hub is reachable",
