@@ -199,7 +199,7 @@ func TestWrongUseIsSaid(t *testing.T) {
 		changes object
 		says    string
 	}{
-		{object{"interface": "soap"}, "only http, multipart"},
+		{object{"interface": "soap"}, "only http, json, multipart"},
 		{object{"interface": "grpc", "request": object{"no_such_field": 1}}, "no_such_field"},
 		{object{"records": "/no/such/folder/records.csv"}, "/no/such/folder/records.csv"},
 		{object{"load": object{"kind": "closed", "users": 0}}, "load.users"},
