@@ -177,7 +177,8 @@ def test_dark_and_light_differ_and_can_be_chosen(browser: Browser, site: Path) -
         grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         inks.append(
             page.evaluate(
-                "getComputedStyle(document.querySelector('#figure-latency-users svg text')).fill"
+                "getComputedStyle([...document.querySelectorAll('#figure-use-cpu_cores_used svg"
+                " .mark-text text')].at(-1)).fill"
             )
         )
     assert grounds[0] != grounds[1]
