@@ -106,7 +106,7 @@ function finish(one) {
   const [low, high] = [one.low ?? null, one.high ?? null];
   const range = low === null || high === null ? "" : `${shown(low, one.figure)}–${shown(high, one.figure)}`;
   const edge = high ?? one.value;
-  return { ...one, low, high, range, text: shown(one.value, one.figure), edge, room: edge * 1.15 };
+  return { ...one, low, high, range, text: shown(one.value, one.figure), edge, room: edge * 1.25 };
 }
 
 function pointRows(chart) {
@@ -388,6 +388,9 @@ dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"))
 showControls();
 showAnswers();
 showTrials();
+// The first chart is drawn at once, the others as they come into sight.
+if (page.charts.length) seen.add(page.charts[0].id);
+refresh();
 for (const chart of page.charts) watch.observe(document.getElementById(`figure-${chart.id}`));
 // For print, where everything is seen at once, and for whoever waits for a drawing to be done.
 window.settled = () => refresh();

@@ -280,7 +280,6 @@ def test_ten_thousand_trials(browser: Browser, golden: Golden, tmp_path: Path) -
         context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
         page = context.new_page()
         page.goto(file.as_uri())
-        page.locator("#compare").scroll_into_view_if_needed()
         page.wait_for_selector("html[data-drawn]")
         first.append(page.evaluate("performance.getEntriesByName('first chart')[0].startTime"))
         for load in ("closed-3", "closed-9", "all"):
