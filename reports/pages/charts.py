@@ -185,7 +185,11 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
         tooltip=TOOLTIP,
     )
     up = -7 if intervals else 0
-    value = best.mark_text(dy=up, fontWeight="bold", color="#111").encode(text="text:N")
+    value = best.mark_text(dy=up, fontWeight="bold").encode(
+        text="text:N",
+        # A dash, where there is no figure, stands on the bare ground.
+        color=alt.when("isValid(datum.value)").then(alt.value("#111")).otherwise(alt.value("#888")),
+    )
     span = best.mark_text(dy=8, fontSize=10, color="#222").encode(text="range:N")
     return _spec(alt.layer(cells, value, span), step=44)
 
