@@ -112,7 +112,7 @@ def _compare(known: set[str]) -> list[Figure]:
             Figure(
                 "heatmap",
                 "Every figure, relative to the best",
-                "Each line is one figure under one load; the colour says how far it is from the best"
+                "Each line is one figure under one load; colour: how far it is from the best"
                 " of its line. Below each value its 95% interval over the blocks.",
                 charts.heatmap(),
                 figures=shown,
