@@ -61,10 +61,7 @@ def _told(stacks: Sequence[Row], pairs: Sequence[Row]) -> tuple[str, bool]:
     if len(usable) == 1:
         return f"No answer: only {usable[0]['stack_title']} was measured", False
     if not pairs:
-        return (
-            f"No answer: {_and(r['stack_title'] for r in usable)} were not measured in one run",
-            False,
-        )
+        return f"No answer: {_and(row['stack_title'] for row in usable)} {_apart(usable)}", False
     clauses: list[str] = []
     ties: list[Row] = []
     untold: list[Row] = []
@@ -87,6 +84,13 @@ def _told(stacks: Sequence[Row], pairs: Sequence[Row]) -> tuple[str, bool]:
     answered = any(pair["distinguishable"] for pair in pairs)
     careful = " (with care: some trials are DEGRADED)" if _degraded(pairs) else ""
     return ("" if answered else "No answer: ") + "; ".join(clauses) + careful, answered
+
+
+def _apart(usable: Sequence[Row]) -> str:
+    """Why there is no pair of these stacks."""
+    if set[str].intersection(*(set(row["run_ids"]) for row in usable)):
+        return "are not compared: their run has not ended, or has too few requests for the figure"
+    return "were not measured in one run"
 
 
 def _degraded(pairs: Sequence[Row]) -> bool:

@@ -26,6 +26,8 @@ PALETTE = (
 )
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
 ROWS = alt.NamedData("rows")
+# Set by the page: the theme's colour for text.
+INK = alt.ExprRef("ink")
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def bars(scales: Scales, axis: str, rule: float | None = None) -> dict[str, Any]
         base.transform_filter("isValid(datum.low)")
         .mark_rule(strokeWidth=2, color="#7d8590")
         .encode(x="low:Q", x2="high:Q"),
-        base.mark_text(align="left", baseline="middle", dx=4).encode(
+        base.mark_text(align="left", baseline="middle", dx=4, color=INK).encode(
             x=alt.X("edge:Q", title=axis), text="text:N"
         ),
         # Room for that text.
@@ -110,7 +112,7 @@ def against_load(scales: Scales, x: str, y: str, share: bool = False) -> dict[st
     if share:
         vertical = vertical.axis(format="%").scale(domain=[0, 1])
     base = alt.Chart(ROWS).encode(
-        x=alt.X("offered:Q", title=x).scale(zero=True).axis(format="~g"), detail="series:N"
+        x=alt.X("offered:Q", title=x).scale(zero=True).axis(format=",~r"), detail="series:N"
     )
     band = (
         base.transform_filter("isValid(datum.low) && isValid(datum.high)")
@@ -183,7 +185,11 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
         tooltip=TOOLTIP,
     )
     up = -7 if intervals else 0
-    value = best.mark_text(dy=up, fontWeight="bold", color="#111").encode(text="text:N")
+    value = best.mark_text(dy=up, fontWeight="bold").encode(
+        text="text:N",
+        # A dash, where there is no figure, stands on the bare ground.
+        color=alt.when("isValid(datum.value)").then(alt.value("#111")).otherwise(alt.value("#888")),
+    )
     span = best.mark_text(dy=8, fontSize=10, color="#222").encode(text="range:N")
     return _spec(alt.layer(cells, value, span), step=44)
 
@@ -208,7 +214,9 @@ def stacked(x: str, order: Sequence[str], fill: Sequence[str]) -> dict[str, Any]
 def by_load(scales: Scales, x: str) -> dict[str, Any]:
     """A group of dots a load."""
     base = alt.Chart(ROWS).encode(
-        y=alt.Y("load_title:N", title=None, sort=None).axis(labelLimit=220)
+        y=alt.Y("load_title:N", title=None, sort=None).axis(
+            labelLimit=160, labelExpr="split(datum.label, ', ')", ticks=False
+        )
     )
     layers = [
         base.transform_filter("isValid(datum.low)")
@@ -234,7 +242,7 @@ def scatter(scales: Scales, x: str, y: str) -> dict[str, Any]:
         base.mark_point(filled=True, size=110, opacity=1).encode(
             color=scales.colour(), tooltip=TOOLTIP
         ),
-        base.mark_text(align="left", dx=9, dy=-6).encode(text="stack:N"),
+        base.mark_text(align="left", dx=9, dy=-6, color=INK).encode(text="stack:N"),
     ]
     return _spec(alt.layer(*layers), height=260)
 
@@ -287,6 +295,8 @@ def _spec(chart: Any, *, height: int | None = None, step: int | None = None) -> 
     spec = sized.configure_view(stroke=None).to_dict()
     # The note says that the weights are random; it stays with a downloaded picture.
     spec["title"] = {"text": {"expr": "note"}, "anchor": "start", "frame": "bounds", "offset": 6}
-    spec.setdefault("params", []).append({"name": "note", "value": ""})
+    spec.setdefault("params", []).extend(
+        [{"name": "note", "value": ""}, {"name": "ink", "value": "#1a1f26"}]
+    )
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
     return vl_convert.vegalite_to_vega(spec)

@@ -66,6 +66,11 @@ def answer(db: duckdb.DuckDBPyConnection, question: str, **given: str) -> list[d
         cursor = db.execute((QUESTIONS / f"{question}.sql").read_text("utf-8"), given)
     except duckdb.Error as error:
         raise QuestionError(f"{question}.sql: {one_line(error)}") from None
+    except RuntimeError as error:
+        # So DuckDB tells a Ctrl-C.
+        if "interrupted" in str(error):
+            raise KeyboardInterrupt from None
+        raise
     names = [str(column[0]) for column in cursor.description or []]
     return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 

@@ -112,8 +112,8 @@ def _compare(known: set[str]) -> list[Figure]:
             Figure(
                 "heatmap",
                 "Every figure, relative to the best",
-                "Each line is one figure under one load; colour says how far a stack is from its"
-                " best. Below each value its 95% interval over the blocks.",
+                "Each line is one figure under one load; colour: how far it is from the best"
+                " of its line. Below each value its 95% interval over the blocks.",
                 charts.heatmap(),
                 figures=shown,
                 workload=True,
@@ -176,8 +176,8 @@ def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row
             Figure(
                 "where",
                 "Where a request's time goes, as the server tells",
-                "Means. Where a server charges each request with its whole batch, no rest is left"
-                " to show.",
+                "Means. A part that a server does not tell is missing; where it charges each"
+                " request with its whole batch, there is no rest.",
                 charts.stacked(
                     "ms", [name_of(name, unit) for name in parts], ("#c9a227", "#0b84c4", "#9aa5b1")
                 ),

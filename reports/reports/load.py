@@ -64,6 +64,8 @@ def open_results(folder: Folder, *, raw: bool = False) -> Generator[Loaded]:
 
 def _lock(db: duckdb.DuckDBPyConnection) -> None:
     db.execute("set allowed_directories = ['records://']")
+    # It would stand among the rows of a slow query.
+    db.execute("set enable_progress_bar = false")
     db.execute("set autoinstall_known_extensions = false")
     db.execute("set autoload_known_extensions = false")
     db.execute("set python_enable_replacements = false")

@@ -106,7 +106,7 @@ function finish(one) {
   const [low, high] = [one.low ?? null, one.high ?? null];
   const range = low === null || high === null ? "" : `${shown(low, one.figure)}–${shown(high, one.figure)}`;
   const edge = high ?? one.value;
-  return { ...one, low, high, range, text: shown(one.value, one.figure), edge, room: edge * 1.15 };
+  return { ...one, low, high, range, text: shown(one.value, one.figure), edge, room: edge * 1.25 };
 }
 
 function pointRows(chart) {
@@ -179,7 +179,7 @@ function theme() {
   const font = "system-ui, 'DejaVu Sans', sans-serif";
   return {
     axis: { labelColor: ink, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, labelFont: font, titleFont: font, titleFontWeight: "normal", labelFontSize: 12, titleFontSize: 12 },
-    legend: { labelColor: ink, titleColor: soft, labelFont: font, titleFont: font, orient: "top", layout: { top: { direction: innerWidth < 560 ? "vertical" : "horizontal", anchor: "start" } }, labelFontSize: 12, labelLimit: 260, columns: 2, symbolStrokeWidth: 2 },
+    legend: { labelColor: ink, titleColor: soft, labelFont: font, titleFont: font, orient: "top", layout: { top: { direction: innerWidth < 560 ? "vertical" : "horizontal", anchor: "start" } }, labelFontSize: 12, labelLimit: 260, columns: innerWidth < 560 ? 1 : 2, symbolStrokeWidth: 2 },
     title: { color: soft, font, fontSize: 11, fontWeight: "normal" },
     text: { fill: ink, font }, view: { stroke: null },
     style: { "guide-label": { fill: ink, font }, "guide-title": { fill: soft, font } },
@@ -214,7 +214,9 @@ async function draw(chart) {
   if (chart.wide) place.style.minWidth = `${170 + 125 * new Set(rows.map((one) => one.series)).size}px`;
   const spec = structuredClone(chart.spec);
   spec.data.find((one) => one.name === "rows").values = rows;
-  spec.signals.find((one) => one.name === "note").value = note();
+  const signal = (name) => spec.signals.find((one) => one.name === name);
+  signal("note").value = note();
+  signal("ink").value = theme().text.fill;
   spec.description = `${chart.title}. ${chart.caption}`;
   const result = await vegaEmbed(place, spec, { mode: "vega", ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { theme: "custom" }, config: theme() });
   drawn.set(chart.id, result.view);
@@ -386,6 +388,9 @@ dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"))
 showControls();
 showAnswers();
 showTrials();
+// The first chart is drawn at once, the others as they come into sight.
+if (page.charts.length) seen.add(page.charts[0].id);
+refresh();
 for (const chart of page.charts) watch.observe(document.getElementById(`figure-${chart.id}`));
 // For print, where everything is seen at once, and for whoever waits for a drawing to be done.
 window.settled = () => refresh();

@@ -88,6 +88,21 @@ def test_too_few_blocks(golden: Golden) -> None:
     assert one.text == "No answer: alpha and beta: only 2 blocks with both, too few to tell."
 
 
+def test_no_pair_says_why(golden: Golden) -> None:
+    """In different runs, or in a run that is cut off before it compares. Broken by one reason for
+    both."""
+    folder = golden(trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10)))
+    (folder / RUN / "comparisons.json").unlink()
+    assert said(folder)[0].text == (
+        "No answer: alpha and beta are not compared: their run has not ended, or has too few"
+        " requests for the figure."
+    )
+    for file in (folder / RUN / "trials").glob("[345].json"):
+        file.unlink()
+    golden(trials("beta", (10, 10, 10)), run_id="20260102-000000-aaaa")
+    assert said(folder)[0].text == "No answer: alpha and beta were not measured in one run."
+
+
 def test_all_invalid(golden: Golden, tmp_path: Path) -> None:
     """The page says so and why, and its trials are listed. Broken by a page without the group."""
     folder = golden(invalid("alpha", "ERRORS") + invalid("beta", "PARITY_DRIFT"))

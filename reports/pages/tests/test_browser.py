@@ -107,7 +107,7 @@ def figures(page: Page) -> list[str]:
 def rows(page: Page, figure: str) -> list[str]:
     """The lines of a chart's table: what it draws."""
     page.evaluate(f"document.querySelector('#{figure} details').open = true")
-    page.wait_for_function(f"document.querySelectorAll('#{figure} details tr').length > 0")
+    page.wait_for_selector(f"#{figure} details tr", state="attached")
     found = page.locator(f"#{figure} details tr").all_inner_texts()
     assert len(found) > 1
     return found[1:]
@@ -177,7 +177,8 @@ def test_dark_and_light_differ_and_can_be_chosen(browser: Browser, site: Path) -
         grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
         inks.append(
             page.evaluate(
-                "getComputedStyle(document.querySelector('#figure-latency-users svg text')).fill"
+                "getComputedStyle([...document.querySelectorAll('#figure-use-cpu_cores_used svg"
+                " .mark-text text')].at(-1)).fill"
             )
         )
     assert grounds[0] != grounds[1]
@@ -279,8 +280,7 @@ def test_ten_thousand_trials(browser: Browser, golden: Golden, tmp_path: Path) -
         context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
         page = context.new_page()
         page.goto(file.as_uri())
-        page.locator("#compare").scroll_into_view_if_needed()
-        page.wait_for_function("document.documentElement.dataset.drawn > 0")
+        page.wait_for_selector("html[data-drawn]")
         first.append(page.evaluate("performance.getEntriesByName('first chart')[0].startTime"))
         for load in ("closed-3", "closed-9", "all"):
             page.select_option("#filter-load", load)
