@@ -51,7 +51,7 @@ def searched(
     trial = cast(Any, SimpleNamespace(id="t", seed=7))
     highest = 100.0 if load.kind == "search" else None
     none = cast(Any, None)
-    return probing.search(bench, none, none, trial, load, highest, None, None)
+    return probing.search(bench, none, none, trial, load, highest, None, None, {})
 
 
 def test_the_row_is_the_confirming_window_s_and_carries_the_path(
@@ -92,11 +92,12 @@ def test_a_full_window_that_fails_costs_5_percent_and_twice_at_most(
     figures, verdict = searched(monkeypatch, RATE, probes=60, windows=56.5)
     assert verdict.verdict == "VALID" and 54 <= figures["rate_per_s"] <= 56.5
     figures, verdict = searched(monkeypatch, RATE, probes=60, windows=40)
-    assert verdict == Verdict("INVALID", ("UNSTABLE_SEARCH",))
+    assert (verdict.verdict, verdict.reasons) == ("INVALID", ("UNSTABLE_SEARCH",))
     assert "rate_per_s" not in figures and "latency_p95_ms" not in figures
     assert sum(step["confirming"] for step in figures["search_path"]) == 3
-    assert figures["detail"].startswith("probes held, full windows did not; goodput at 5")
-    assert figures["detail"].count("(0.88)") == 3
+    said = verdict.detail or ""
+    assert said.startswith("probes held, full windows did not; goodput at 5")
+    assert said.count("(0.88)") == 3
 
 
 @pytest.mark.parametrize(
@@ -113,8 +114,7 @@ def test_a_search_without_a_result_says_why(
 ) -> None:
     """Broken by taking the end of the span for the capacity."""
     figures, verdict = searched(monkeypatch, load, probes=probes, windows=1000)
-    assert verdict == Verdict("INVALID", ("UNSTABLE_SEARCH",))
-    assert figures["detail"] == says and figures["search_path"]
+    assert verdict == Verdict("INVALID", ("UNSTABLE_SEARCH",), says) and figures["search_path"]
     assert not any(step["confirming"] for step in figures["search_path"])
 
 
