@@ -92,7 +92,7 @@ def test_each_fault_costs_its_own_rows_only(bench: Any, tmp_path: Path) -> None:
     said = finish(process)
     assert process.returncode == 3, said
     trials = rows(tmp_path, "trials")
-    assert len(trials) == 12, said
+    assert len(trials) == 14, said
     by_stack: dict[str, list[dict[str, Any]]] = {}
     for row in trials:
         by_stack.setdefault(row["stack"], []).append(row)
