@@ -60,7 +60,9 @@ def stalled(place: Place, load: Load, after_s: float, length_ms: int) -> Stalled
     trial = starts.a_trial(load, "http")
     try:
         with starts.in_window(folder, after_s, lambda plan: order_stall(plan, length_ms)):
-            figures, verdict = measure(place.bench, running, artefact, trial, RATE, None, None, {})
+            figures, verdict = measure(
+                place.bench, running, artefact, trial, load, RATE, None, None, {}
+            )
         with urllib.request.urlopen(running.fill("http://{host}:{http_port}/control/log")) as log:
             entries = json.load(log)["requests"]
     finally:

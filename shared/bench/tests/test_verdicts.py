@@ -107,7 +107,9 @@ def test_a_generator_at_its_ceiling(place: Place) -> None:
     try:
         artefact = replace(place.artefact, expected={})
         trial = starts.a_trial(load, "http")
-        figures, verdict = measure(flat_out.bench, running, artefact, trial, None, None, None, {})
+        figures, verdict = measure(
+            flat_out.bench, running, artefact, trial, load, None, None, None, {}
+        )
     finally:
         server.stop(running)
     assert figures["completed"] > 100
