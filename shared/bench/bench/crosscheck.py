@@ -44,7 +44,7 @@ STALL_S = 1.0
 RATE_PER_S = 97.0
 # Share of what the closed callers got that a stack is offered under open load.
 OPEN_SHARE = 0.5
-# Each tool has this many windows on a stack, in turn: a machine whose speed drifts must not look like a tool.
+# A tool's windows on a stack, the tools in turn: a machine's drift must not look like a tool's.
 ROUNDS = 3
 
 
