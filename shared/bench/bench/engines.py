@@ -4,7 +4,7 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -20,9 +20,14 @@ START_ALLOWANCE_S = 120
 
 @dataclass(frozen=True)
 class Ceiling:
-    """An engine's best: payloads per second at its best batch size, and every row it measured."""
+    """An engine's best: payloads per second at its best batch size, and every row it measured.
+
+    `payload_set`: None is the main one.
+    """
 
     engine: str
+    precision: str
+    payload_set: str | None
     throughput_per_s: float
     batch_size: int
     rows: tuple[dict[str, Any], ...]
@@ -45,11 +50,14 @@ def time_engine(
     engine: Engine,
     env: Path | None,
     variables: Mapping[str, str],
+    precision: str,
+    payload_set: str | None,
     cpus: Sequence[int],
     seconds: float,
     mark: str,
 ) -> Ceiling:
     """Run the engine at each of its batch sizes. Raises StackFailed."""
+    variables = {**variables, "PRECISION": precision, "PAYLOADS_SET": payload_set or ""}
     sizes = ",".join(map(str, engine.batch_sizes))
     (BUILD / "state").mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f"engine-{engine.id}-", dir=BUILD / "state"))
@@ -72,4 +80,19 @@ def time_engine(
         end_processes(marked(full[MARK]), 1)
         shutil.rmtree(scratch, ignore_errors=True)
     best = max(rows, key=lambda row: row["items"] / row["seconds"])
-    return Ceiling(engine.id, best["items"] / best["seconds"], best["batch_size"], rows)
+    per_s = best["items"] / best["seconds"]
+    return Ceiling(engine.id, precision, payload_set, per_s, best["batch_size"], rows)
+
+
+def combinations(
+    engine: Engine, wanted: Collection[tuple[str, str | None]]
+) -> list[tuple[str, str | None]]:
+    """The (precision, set of payloads) that an engine is timed with, of those that are `wanted`.
+
+    The main ones are always timed: rates are shares of them. Other sets only as engine.toml says,
+    and only at the main precision.
+    """
+    main = engine.precisions[0]
+    known = [(main, None), *((main, each) for each in engine.payload_sets)]
+    known += [(precision, None) for precision in engine.precisions[1:]]
+    return [each for each in known if each == (main, None) or each in wanted]

@@ -13,7 +13,7 @@ class MetricName:
     """One shared metric: its name, the unit it counts in, and what it means."""
 
     name: str
-    unit: Literal["seconds", "requests", "items", "batches"]
+    unit: Literal["seconds", "requests", "items", "batches", "tokens"]
     meaning: str
 
 
@@ -32,4 +32,6 @@ METRIC_NAMES: tuple[MetricName, ...] = (
     MetricName("batch_executions_count", "batches", "batches executed"),
     MetricName("refused_count", "requests", "requests refused because the server was too busy"),
     MetricName("cache_hits_count", "requests", "requests answered from a cache, not computed"),
+    MetricName("tokens_sum", "tokens", "input tokens executed, padding left out"),
+    MetricName("padded_tokens_sum", "tokens", "input tokens executed, padding included"),
 )
