@@ -65,10 +65,12 @@ def ceiling_for(
 
 
 def highest_for(part: Part, ceilings: Sequence[Ceiling], load: Load) -> float:
-    """The most that an engine did at its main precision with a load's payloads, or the main set."""
+    """The most payloads per second that an engine finished at its main precision, of those that the
+    load sends or, where none was timed on these, of the main set.
+    """
     main = [c for c in ceilings if c.precision == part.engines[c.engine][0].precisions[0]]
     own = [c for c in main if c.payload_set == load.payloads]
-    return max(c.throughput_per_s for c in own or [c for c in main if c.payload_set is None])
+    return max(c.requests_per_s for c in own or [c for c in main if c.payload_set is None])
 
 
 def fix_rates(

@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -20,17 +20,19 @@ START_ALLOWANCE_S = 120
 
 @dataclass(frozen=True)
 class Ceiling:
-    """An engine's best: payloads per second at its best batch size, and every row it measured.
+    """An engine's best batch size, and every row it measured.
 
-    `payload_set`: None is the main one.
+    `throughput_per_s` is in the group's unit; `requests_per_s`, payloads finished, is the same
+    number where a payload is one unit. `payload_set`: what it was timed on, None the main one.
     """
 
     engine: str
-    precision: str
-    payload_set: str | None
     throughput_per_s: float
+    requests_per_s: float
     batch_size: int
     rows: tuple[dict[str, Any], ...]
+    precision: str = "fp32"
+    payload_set: str | None = None
 
 
 def read_rows(text: str) -> tuple[dict[str, Any], ...]:
@@ -79,9 +81,19 @@ def time_engine(
             process.wait()
         end_processes(marked(full[MARK]), 1)
         shutil.rmtree(scratch, ignore_errors=True)
+    return replace(ceiling_of(engine.id, rows), precision=precision, payload_set=payload_set)
+
+
+def ceiling_of(engine: str, rows: tuple[dict[str, Any], ...]) -> Ceiling:
+    """The best of an engine's rows. A row may say how many payloads its items belong to."""
     best = max(rows, key=lambda row: row["items"] / row["seconds"])
-    per_s = best["items"] / best["seconds"]
-    return Ceiling(engine.id, precision, payload_set, per_s, best["batch_size"], rows)
+    return Ceiling(
+        engine,
+        best["items"] / best["seconds"],
+        best.get("requests", best["items"]) / best["seconds"],
+        best["batch_size"],
+        rows,
+    )
 
 
 def combinations(

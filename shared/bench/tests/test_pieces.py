@@ -13,7 +13,7 @@ from bench import prometheus
 from bench.blocks import ceiling_for
 from bench.config import Load, load_engine, load_group, load_stack
 from bench.cpus import format_cpus, parse_cpus, split_cpus
-from bench.engines import Ceiling, combinations
+from bench.engines import Ceiling, ceiling_of, combinations
 from bench.errors import UserError
 from bench.generator import load_plan
 from bench.plan import START_S, estimate_s, make_starts, offered_rate, trial_s
@@ -25,6 +25,7 @@ from bench.verdict import Surroundings, judge
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
 QUIET = Surroundings()
 CLOSED = Load("closed-2", "closed", users=2)
+CACHING = Load("d", "closed", users=2, cache="expected")
 OPEN = Load("open", "open", arrivals="constant", share=0.5)
 SEARCH = Load("search", "search", arrivals="constant", low=0.1, high=1.2)
 BURST = Load(
@@ -150,7 +151,7 @@ def test_an_engine_is_timed_for_what_is_measured() -> None:
     wanted = {("int8", None), ("fp32", "long"), ("fp32", "odd"), ("int8", "long")}
     assert combinations(engine, wanted) == [("fp32", None), ("fp32", "long"), ("int8", None)]
     ceilings = [
-        Ceiling("plain", precision, payload_set, per_s, 1, ())
+        Ceiling("plain", per_s, per_s, 1, (), precision, payload_set)
         for (precision, payload_set), per_s in zip(
             combinations(engine, wanted), (100.0, 10.0, 200.0), strict=True
         )
@@ -181,6 +182,24 @@ def test_prometheus_text_is_read_by_name_and_labels() -> None:
 def test_counters_born_in_the_window_started_at_nothing() -> None:
     grown = prometheus.difference({"a": 5.0, "b": None}, {"a": 7.0, "b": 3.0, "c": None})
     assert grown == {"a": 2.0, "b": 3.0, "c": None}
+
+
+def test_a_gauge_is_read_and_not_subtracted() -> None:
+    """What is in use at a moment has no difference: it would be near 0 under any load."""
+    name = prometheus.GAUGES[0]
+    assert prometheus.difference({name: 0.5}, {name: 0.7}) == {name: pytest.approx(0.6)}
+    assert prometheus.difference({name: None}, {name: 0.7}) == {name: 0.7}
+    assert prometheus.difference({}, {name: None}) == {name: None}
+
+
+def test_an_engine_may_count_in_other_units_than_payloads() -> None:
+    """Open rates are shares of payloads per second; of tokens they would be many times too high."""
+    slow = {"batch_size": 1, "items": 40, "seconds": 2.0, "requests": 4}
+    fast = {"batch_size": 8, "items": 160, "seconds": 2.0, "requests": 10}
+    best = ceiling_of("engine", (slow, fast))
+    assert (best.throughput_per_s, best.requests_per_s, best.batch_size) == (80, 5, 8)
+    plain = ceiling_of("engine", ({"batch_size": 1, "items": 40, "seconds": 2.0},))
+    assert plain.throughput_per_s == plain.requests_per_s == 20
 
 
 def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
@@ -231,6 +250,7 @@ def test_a_tree_is_measured_and_ended_whole() -> None:
         (CLOSED, {"errors": 2}, QUIET, "VALID", None),
         (CLOSED, {"errors": 4, "wrong_answers": 4}, QUIET, "INVALID", "PARITY_DRIFT"),
         (CLOSED, {"cache_hits": 50.0}, QUIET, "INVALID", "UNEQUAL_WORK"),
+        (CACHING, {"cache_hits": 50.0}, QUIET, "VALID", None),
         (OPEN, {"errors": 5, "dropped": 5}, QUIET, "INVALID", "DROPPED_ITERATIONS"),
         (OPEN, {"generator_late_p99_ms": 30.0}, QUIET, "INVALID", "GENERATOR_LATE"),
         (CLOSED, {"latency_p95_ms": None, "offered": 40}, QUIET, "DEGRADED", "TOO_FEW_SAMPLES"),

@@ -48,6 +48,7 @@ CONTEXT = {
     "cache_hits_count": "DOUBLE",
     "tokens_sum": "DOUBLE",
     "padded_tokens_sum": "DOUBLE",
+    "kv_cache_usage": "DOUBLE",
 }
 Value = float | int | str | bool | None
 
