@@ -91,7 +91,9 @@ def load(settings: Settings) -> Model:
         _check_digest(folder / name, manifest)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ModelError("DEVICE=cuda, but PyTorch finds no GPU: check the driver with nvidia-smi")
-    network = BertModel(BertConfig.from_dict(_json(folder / "config.json")), add_pooling_layer=False)
+    network = BertModel(
+        BertConfig.from_dict(_json(folder / "config.json")), add_pooling_layer=False
+    )
     network.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
     network.eval().requires_grad_(requires_grad=False)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))

@@ -1,4 +1,4 @@
-"""What /openapi.json says of the embeddings route: FastAPI can't see a body that is read by hand."""
+"""What /openapi.json says of the embeddings route: its body is read by hand."""
 
 from typing import Any
 

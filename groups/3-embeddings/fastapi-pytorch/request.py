@@ -19,7 +19,7 @@ class EmbeddingRequest:
 
 
 def parse(body: bytes) -> EmbeddingRequest:
-    """Raises RequestError naming the field at fault. Unknown fields are left alone, as OpenAI does."""
+    """Raises RequestError naming the field at fault. Unknown fields are left alone."""
     try:
         found = orjson.loads(body)
     except orjson.JSONDecodeError as error:
@@ -36,9 +36,7 @@ def parse(body: bytes) -> EmbeddingRequest:
     dimensions = fields.get("dimensions")
     if dimensions is not None and type(dimensions) is not int:
         raise RequestError(BAD_OPTION, "dimensions must be a whole number")
-    options = Options(
-        model, dimensions, _switch(fields, "normalize"), _switch(fields, "truncate")
-    )
+    options = Options(model, dimensions, _switch(fields, "normalize"), _switch(fields, "truncate"))
     return EmbeddingRequest(_texts(fields), options, encoding == "base64")
 
 

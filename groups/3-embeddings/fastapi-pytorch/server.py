@@ -50,9 +50,7 @@ class HttpServer(uvicorn.Server):
 async def serve(settings: Settings, model: Model) -> None:
     limits = Limits(settings.max_batch, settings.batch_tokens, settings.padding_tokens)
     threads = max(1, settings.threads // settings.workers)
-    batcher = Batcher(
-        model.embed, settings.workers, limits, lambda: torch.set_num_threads(threads)
-    )
+    batcher = Batcher(model.embed, settings.workers, limits, lambda: torch.set_num_threads(threads))
     embedder = Embedder(settings, model, batcher)
 
     async def probe() -> bool:
@@ -85,7 +83,8 @@ async def serve(settings: Settings, model: Model) -> None:
     )
     gc.freeze()  # what is loaded now lives as long as the process: no need to look at it again
     log.info(
-        "%s (%s weights) on %s: http %s:%s, grpc %s:%s, %s worker(s), batch <= %s texts, %s tokens, queue %s texts",
+        "%s (%s weights) on %s: http %s:%s, grpc %s:%s, %s worker(s), "
+        "batch <= %s texts, %s tokens, queue %s texts",
         model.name,
         model.weights,
         settings.device,

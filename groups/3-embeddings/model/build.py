@@ -170,7 +170,7 @@ def build(name: str, wanted: str, payloads: Path, folder: Path) -> str:
     probes = [text for text in texts if text.probe]
     difference = encoder.compare(fp32, network, [text.ids for text in probes])
     say(f"onnx: exported, token embeddings differ from PyTorch's by {difference:.1e} at most")
-    encoder.quantise(fp32, int8)
+    encoder.quantise(fp32, int8, model.config.intermediate_size)
 
     ids = [text.ids for text in texts]
     answers, answers8 = encoder.embed(network, ids), encoder.embed_onnx(int8, ids)

@@ -84,20 +84,24 @@ def export_onnx(network: nn.Module, path: Path) -> None:
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
-def quantise(fp32: Path, int8: Path) -> None:
+def quantise(fp32: Path, int8: Path, inner: int) -> None:
     """Dynamic quantisation: 8-bit weights a channel, activations quantised as they come.
 
-    Weights of 7 bits: on CPUs without VNNI the products of two 8-bit values saturate.
+    The second matrix of each feed-forward block ([inner, hidden]) stays as it is: single large
+    values among its inputs would leave the others few of the 256 steps.
     """
     prepared = int8.with_name("prepared.onnx")
     quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
     logging.getLogger().setLevel(logging.ERROR)
+    graph = onnx.load(prepared).graph
+    second = {weight.name for weight in graph.initializer if weight.dims[:1] == [inner]}
+    kept = [n.name for n in graph.node if n.op_type == "MatMul" and n.input[1] in second]
     quantize_dynamic(
         str(prepared),
         str(int8),
         op_types_to_quantize=["MatMul"],
+        nodes_to_exclude=kept,
         per_channel=True,
-        reduce_range=True,
         weight_type=QuantType.QInt8,
     )
     prepared.unlink()

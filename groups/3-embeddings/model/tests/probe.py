@@ -11,8 +11,7 @@ from pathlib import Path
 import numpy as np
 from tokenizers import Tokenizer
 
-MODEL = Path(__file__).resolve().parent.parent
-sys.path.append(str(MODEL))
+sys.path.append(str(Path(__file__).resolve().parent.parent))
 
 import encoder
 
