@@ -1,7 +1,7 @@
--- throughput: requests_per_s, throughput_per_s (in the trial's unit), throughput_per_user_per_s, units, units_per_answer,
---   window_s
--- formula: completed and correct answers whose last byte fell in the window / length of the window; a user's share of it
---   where users wait, null where arrivals are scheduled
+-- throughput: requests_per_s, throughput_per_s (in the trial's unit), throughput_per_user_per_s, units,
+--   units_per_answer, window_s
+-- formula: completed and correct answers whose last byte fell in the window / length of the window; a user's share
+--   of it where users wait, null where arrivals are scheduled
 -- needs: done_ns, ok, units
 -- source: this study: counted where the work ended, so that a backlog built up in the window earns nothing
 select
