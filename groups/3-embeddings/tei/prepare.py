@@ -1,4 +1,4 @@
-"""Lay out the artefact as TEI wants a model folder: python -P prepare.py, from MODEL_DIR to PREPARED_DIR.
+"""Lay out the artefact as TEI wants a model folder, from MODEL_DIR to PREPARED_DIR.
 
 TEI reads a sentence-transformers folder. Which files, and what it takes from each, is in
 router/src/lib.rs, backends/src/lib.rs and backends/ort/src/lib.rs of version 1.9.3.
@@ -30,7 +30,8 @@ def lay_out(model: Path, out: Path) -> None:
     (out / "1_Pooling").mkdir(parents=True, exist_ok=True)
     for file in ("config.json", "tokenizer.json", "model.safetensors"):
         shutil.copyfile(model / file, out / file)
-    # The CPU image runs this with ONNX Runtime; the CUDA image has Candle alone, and reads the safetensors.
+    # The CPU image runs this with ONNX Runtime; the CUDA image has Candle alone, and reads the
+    # safetensors.
     shutil.copyfile(model / "encoder.onnx", out / "model.onnx")
     written = {
         "1_Pooling/config.json": pooling(told["pooling"]),

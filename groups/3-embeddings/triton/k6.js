@@ -35,7 +35,6 @@ const run = study({
       };
     },
     answer: ({ response, payloads, plan }) => {
-      if (response.status !== 200) return { error: `${response.status}: ${response.text()}` };
       const name = Object.keys(response.headers).find(
         (key) => key.toLowerCase() === "inference-header-content-length",
       );
@@ -59,7 +58,6 @@ const run = study({
       },
     }),
     answer: ({ response, payloads, plan }) => {
-      if (response.status !== 0) return { error: `${response.status}: ${response.error}` };
       const { outputs, raw_output_contents, rawOutputContents } = response.message;
       const raw = raw_output_contents || rawOutputContents || [];
       if (raw.length !== 1) return { error: `${raw.length} tensors in the response` };

@@ -39,6 +39,7 @@ class Settings:
     threads: str
     batch: str  # texts that are executed together, at most
     tokens: str  # tokens that are executed together, padding included, at most
+    padding: str  # tokens of padding that one more text may cost
     queue: str  # requests that may wait before each model
 
     @property
@@ -63,10 +64,20 @@ def settings() -> Settings:
         precision=env.get("PRECISION", "fp32"),
         threads=env.get("THREADS", str(len(os.sched_getaffinity(0)))),
         batch=env.get("BATCH", "32" if on_cpu else "128"),
-        tokens=env.get("TOKENS", "1024" if on_cpu else "16384"),
+        tokens=env.get("TOKENS", "256" if on_cpu else "16384"),
+        padding=env.get("PADDING", "14" if on_cpu else "2048"),
         queue=env.get("QUEUE", "64" if on_cpu else "256"),
     )
-    numbers = ("threads", "batch", "tokens", "queue", "http_port", "grpc_port", "metrics_port")
+    numbers = (
+        "http_port",
+        "grpc_port",
+        "metrics_port",
+        "threads",
+        "batch",
+        "tokens",
+        "padding",
+        "queue",
+    )
     for name in numbers:
         if not getattr(read, name).isdigit() or int(getattr(read, name)) < 1:
             sys.exit(f"{name.upper()} must be a whole number above 0, not {getattr(read, name)!r}")
@@ -116,6 +127,7 @@ def model_repository(read: Settings) -> Path:
         "encoders": "2",
         "batch": read.batch,
         "tokens": read.tokens,
+        "padding": read.padding,
         "queue": read.queue,
         "device": read.device,
         "dimensions": str(told["dimensions"]),

@@ -1,6 +1,7 @@
 """A server that says what TEI's documentation says, and k6 asking it with this stack's own k6.js.
 
-It stands in for nothing: no figure comes from it, only whether requests and parsers fit the documentation.
+It stands in for nothing: no figure comes from it. What it shows is whether requests and parsers
+fit the documentation.
 """
 
 import json
@@ -63,7 +64,7 @@ def http_handler(says: Documented) -> type[BaseHTTPRequestHandler]:
 
 
 class AnyMethod(grpc.GenericRpcHandler):
-    """Every method: the message's bytes are kept as they came, the answer's are sent as they are."""
+    """Every method: a message's bytes are kept as they came, an answer's sent as they are."""
 
     def __init__(self, says: Documented) -> None:
         self.says = says
@@ -96,7 +97,7 @@ def responder() -> Iterator[Documented]:
 
 @pytest.fixture
 def ask(responder: Documented, tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    """ask(interface, texts, client_batch=1): what k6 wrote down, one entry a text that it checked."""
+    """ask(interface, texts): what k6 wrote down in check mode, one entry a text."""
     k6 = ensure_k6(Reporter(Console(quiet=True, file=sys.stderr)))
 
     def run(interface: str, texts: list[str]) -> list[dict[str, Any]]:

@@ -1,4 +1,4 @@
-"""The stack is skipped where it can't run, with the reason, and its model folder is what TEI loads."""
+"""The stack is skipped where it can't run, with the reason; its model folder is what TEI loads."""
 
 import json
 import os

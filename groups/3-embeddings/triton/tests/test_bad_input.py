@@ -70,11 +70,23 @@ def as_json(**described: Any) -> tuple[bytes, dict[str, str]]:
 
 # Name: (how to make the request, status, what the answer says). Triton's manners: not all are 4xx.
 MALFORMED: dict[str, tuple[Build, int, str]] = {
-    "empty body": (lambda body: (b"", {}), 400, "?"),
-    "empty list": (lambda body: built(body, []), 400, "?"),
-    "empty list as JSON": (lambda body: as_json(shape=[0, 1], data=[]), 400, "?"),
-    "a number instead of a text": (lambda body: as_json(data=[1]), 400, "?"),
-    "null instead of a text": (lambda body: as_json(data=[None]), 400, "?"),
+    "empty body": (lambda body: (b"", {}), 400, "TEXT[0]: the text is empty"),
+    "empty list": (lambda body: built(body, []), 400, "expected 1 string elements"),
+    "empty list as JSON": (
+        lambda body: as_json(shape=[0, 1], data=[]),
+        400,
+        "expected 1 string elements",
+    ),
+    "a number instead of a text": (
+        lambda body: as_json(data=[1]),
+        500,
+        "attempt to access JSON non-string as string",
+    ),
+    "null instead of a text": (
+        lambda body: as_json(data=[None]),
+        500,
+        "attempt to access JSON non-string as string",
+    ),
     "wrong datatype": (
         lambda body: built(body, [], raw=bytes(12), datatype="FP32", shape=[3, 1]),
         400,

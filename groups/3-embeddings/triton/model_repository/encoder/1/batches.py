@@ -1,22 +1,40 @@
-"""Which rows are executed together: those of like length, within a budget of tokens."""
+"""Which rows are executed together: those of like length, as far as that is worth its padding."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 
-def batches(lengths: Sequence[int], max_texts: int, max_padded_tokens: int) -> list[list[int]]:
-    """Row numbers, grouped for execution. `lengths`: each row's own tokens, padding left out.
+@dataclass(frozen=True)
+class Limits:
+    """What one execution may hold."""
 
-    Sorted by length, so that a group is padded to little more than its shortest row. A group holds
-    at most `max_texts` rows and, padding included, `max_padded_tokens` tokens; a longer single row
-    is a group of its own.
+    texts: int
+    tokens: int  # padding included
+    padding: (
+        int  # tokens of padding that one more text may cost: what an execution of its own costs
+    )
+
+
+def batches(lengths: Sequence[int], limits: Limits) -> list[list[int]]:
+    """Row numbers, grouped for execution, shorter ones first; a group's last row is its longest.
+
+    `lengths`: each row's own tokens, padding left out. A row that is over the limit of tokens by
+    itself is a group of its own.
     """
-    order = sorted(range(len(lengths)), key=lengths.__getitem__)
     groups: list[list[int]] = []
-    for row in order:
+    for row in sorted(range(len(lengths)), key=lengths.__getitem__):
         group = groups[-1] if groups else []
-        padded = (len(group) + 1) * lengths[row]  # this row is the longest so far
-        if group and len(group) < max_texts and padded <= max_padded_tokens:
+        if group and fits(len(group), lengths[group[-1]], lengths[row], limits):
             group.append(row)
         else:
             groups.append([row])
     return groups
+
+
+def fits(texts: int, longest: int, added: int, limits: Limits) -> bool:
+    """Whether one more row of `added` tokens, no shorter than the others, belongs to a group."""
+    return (
+        texts < limits.texts
+        and (texts + 1) * added <= limits.tokens
+        and texts * (added - longest) <= limits.padding
+    )

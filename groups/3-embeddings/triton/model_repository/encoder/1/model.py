@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import triton_python_backend_utils as pb_utils
+from batches import Limits, batches
 from numpy.typing import NDArray
 
 import onnxruntime
-from batches import batches
 
 PROVIDERS = {"cpu": "CPUExecutionProvider", "cuda": "CUDAExecutionProvider"}
 COUNTERS = {
@@ -21,11 +21,12 @@ COUNTERS = {
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the model and run it once. Raises RuntimeError where the device asked for isn't used."""
+        """Load the model and run it once. Raises RuntimeError if the device isn't used."""
         config = json.loads(args["model_config"])
         settings = {name: value["string_value"] for name, value in config["parameters"].items()}
-        self.max_texts = int(settings["max_texts"])
-        self.max_padded_tokens = int(settings["max_padded_tokens"])
+        self.limits = Limits(
+            int(settings["max_texts"]), int(settings["max_tokens"]), int(settings["max_padding"])
+        )
         self.pad_id = int(settings["pad_id"])
         self.dimensions = int(config["output"][0]["dims"][1])
         options = onnxruntime.SessionOptions()
@@ -39,24 +40,29 @@ class TritonPythonModel:
         )
         if self.session.get_providers()[0] != provider:
             raise RuntimeError(f"ONNX Runtime can't use {provider} here")
-        self.counters = {
+        # Kept: a counter dies with its family.
+        self.families = {
             name: pb_utils.MetricFamily(
                 name=name, description=text, kind=pb_utils.MetricFamily.COUNTER
-            ).Metric(labels={"instance": args["model_instance_name"]})
+            )
             for name, text in COUNTERS.items()
         }
-        warm = np.full((self.max_texts, 2), self.pad_id, np.int64)
+        labels = {"instance": args["model_instance_name"]}
+        self.counters = {
+            name: family.Metric(labels=labels) for name, family in self.families.items()
+        }
+        warm = np.full((self.limits.texts, 2), self.pad_id, np.int64)
         self.run(warm, np.ones_like(warm))
 
     def execute(self, requests: list) -> list:
-        """Runs for all rows of all requests, like lengths together; each request gets its own back."""
+        """Run all rows of all requests, like lengths together; each request gets its own back."""
         ids = [column(request, "input_ids") for request in requests]
         masks = [column(request, "attention_mask") for request in requests]
         place = [(request, row) for request, rows in enumerate(ids) for row in range(len(rows))]
         lengths = [int(length) for mask in masks for length in mask.sum(axis=1)]
         # Zeros where a request is longer than a row of it: `pool` multiplies them with the mask.
         outputs = [np.zeros((*rows.shape, self.dimensions), np.float32) for rows in ids]
-        for group in batches(lengths, self.max_texts, self.max_padded_tokens):
+        for group in batches(lengths, self.limits):
             longest = lengths[group[-1]]
             together = np.full((len(group), longest), self.pad_id, np.int64)
             mask = np.zeros_like(together)
@@ -78,9 +84,8 @@ class TritonPythonModel:
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """[n, tokens] to [n, tokens, dimensions]."""
-        return self.session.run(
-            ["token_embeddings"], {"input_ids": ids, "attention_mask": mask}
-        )[0]
+        given = {"input_ids": ids, "attention_mask": mask}
+        return self.session.run(["token_embeddings"], given)[0]
 
     def count(self, texts: int, tokens: int, padded_tokens: int) -> None:
         """Add one run to the metrics."""

@@ -11,7 +11,7 @@ class TritonPythonModel:
 
 
 def respond(request) -> "pb_utils.InferenceResponse":
-    """`token_embeddings`, [n, tokens, d], and `attention_mask`, [n, tokens], to EMBEDDING, [n, d]."""
+    """`token_embeddings` [n, tokens, d] and `attention_mask` [n, tokens] to EMBEDDING [n, d]."""
     tokens = pb_utils.get_input_tensor_by_name(request, "token_embeddings").as_numpy()
     mask = pb_utils.get_input_tensor_by_name(request, "attention_mask").as_numpy()
     weights = mask.astype(np.float32)[:, None, :]  # one row a text: a product instead of a copy
