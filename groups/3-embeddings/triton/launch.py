@@ -124,7 +124,6 @@ def model_repository(read: Settings) -> Path:
     names = {
         "threads": read.threads,
         "tokenizers": str(max(2, int(read.threads))),
-        "encoders": "2",
         "batch": read.batch,
         "tokens": read.tokens,
         "padding": read.padding,
