@@ -31,7 +31,8 @@ class Load:
 
     `low` and `high` are the shares that a search keeps to. A burst offers `share`, then
     `burst_share` for `burst_s`, then `share` again for `after_s`. `payloads`: the set that is sent,
-    None the main one.
+    None the main one. `cache`: "expected" where taking a part of the work from a cache is what the
+    load asks about.
     """
 
     name: str
@@ -47,6 +48,7 @@ class Load:
     burst_s: float = 0.0
     after_s: float = 0.0
     payloads: str | None = None
+    cache: str | None = None
 
 
 @dataclass(frozen=True)
