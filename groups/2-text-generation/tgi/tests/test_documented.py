@@ -120,14 +120,16 @@ class Replay(BaseHTTPRequestHandler):
         refused = body.get("inputs") == "overload"
         if self.path == "/generate":
             self.say(429, OVERLOADED) if refused else self.say(200, generate())
-        elif self.path == "/generate_stream":
+        elif self.path == "/" and not body["stream"]:  # what TGI's client asks: the same, as a list
+            self.say(429, OVERLOADED) if refused else self.say(200, [generate()])
+        elif self.path in ("/", "/generate_stream"):
             self.say_events([OVERLOADED] if refused else type(self).stream(), done=False)
         elif body["stream"]:
             self.say_events(chat_stream(), done=True)
         else:
             self.say(200, chat())
 
-    def say(self, status: int, answer: dict[str, Any]) -> None:
+    def say(self, status: int, answer: Any) -> None:
         self.send(status, "application/json", json.dumps(answer).encode())
 
     def say_events(self, events: list[dict[str, Any]], *, done: bool) -> None:
