@@ -2,13 +2,14 @@
 
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.building import only_builder
 from bench.commands import run_shown
-from bench.config import Group, where
+from bench.config import Group, Load, where
 from bench.digests import combined, file_digest, folder_digest
 from bench.environments import ensure_environment
 from bench.errors import StackFailed, UserError
@@ -21,7 +22,8 @@ from bench.progress import Reporter
 class Payload:
     """One real input; its place among those of its kind in the manifest is its number.
 
-    `audit`: held back from all traffic until the equal-work audit.
+    `audit`: held back from all traffic until the equal-work audit. `set`: sent only by loads that
+    name it; None is the main set.
     """
 
     name: str
@@ -29,6 +31,7 @@ class Payload:
     sha256: str
     probe: bool
     audit: bool
+    set: str | None = None
 
 
 @dataclass(frozen=True)
@@ -62,13 +65,24 @@ def read_payloads(group: Group) -> list[Payload]:
             raise UserError(f"{where(path)}: differs from manifest.json; restore it with git")
         audit = bool(entry.get("audit"))
         probe = not audit and bool(entry.get("probe", not some))
-        payloads.append(Payload(entry["name"], path, entry["sha256"], probe, audit))
+        of = entry.get("set")
+        payloads.append(Payload(entry["name"], path, entry["sha256"], probe, audit, of))
     if all(payload.audit for payload in payloads):
         raise UserError(f"{where(manifest)}: lists no payload that isn't held back for the audit")
     held = sum(payload.audit for payload in payloads)
     if held and pairs_needed(held) is None:
         raise UserError(f"{where(manifest)}: {held} payloads are marked `audit`; mark 7 or more")
+    for load in group.loads.values():
+        if not payloads_of(payloads, load):
+            sets = sorted({payload.set or "(main)" for payload in payloads if not payload.audit})
+            at = f"{where(group.folder / 'group.toml')}: loads.{load.name}.payloads"
+            raise UserError(f"{at}: no payload is of the set {load.payloads!r}; sets: {sets}")
     return payloads
+
+
+def payloads_of(payloads: Sequence[Payload], load: Load) -> list[Payload]:
+    """What a load sends: its set, without what is held back for the audit."""
+    return [each for each in payloads if each.set == load.payloads and not each.audit]
 
 
 def payloads_digest(payloads: list[Payload]) -> str:

@@ -50,7 +50,7 @@ def fix_rates(
     if model not in known:
         if not ceilings:
             return {}
-        highest = max(ceiling.throughput_per_s for ceiling in ceilings.values())
+        highest = max(ceiling.requests_per_s for ceiling in ceilings.values())
         loads = part.group.loads.values()
         known[model] = {
             load.name: rate for load in loads if (rate := offered_rate(load, highest)) is not None

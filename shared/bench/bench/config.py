@@ -30,7 +30,9 @@ class Load:
     """One load shape. Shares are of the engine ceiling; `users` are callers that wait.
 
     `low` and `high` are the shares that a search keeps to. A burst offers `share`, then
-    `burst_share` for `burst_s`, then `share` again for `after_s`.
+    `burst_share` for `burst_s`, then `share` again for `after_s`. `payloads`: the set that is sent,
+    None the main one. `cache`: "expected" where taking a part of the work from a cache is what the
+    load asks about.
     """
 
     name: str
@@ -45,6 +47,8 @@ class Load:
     burst_share: float = 0.0
     burst_s: float = 0.0
     after_s: float = 0.0
+    payloads: str | None = None
+    cache: str | None = None
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,15 @@ START_ALLOWANCE_S = 120
 
 @dataclass(frozen=True)
 class Ceiling:
-    """An engine's best: payloads per second at its best batch size, and every row it measured."""
+    """An engine's best batch size, and every row it measured.
+
+    `throughput_per_s` is in the group's unit; `requests_per_s`, payloads finished, is the same
+    number where a payload is one unit.
+    """
 
     engine: str
     throughput_per_s: float
+    requests_per_s: float
     batch_size: int
     rows: tuple[dict[str, Any], ...]
 
@@ -71,5 +76,16 @@ def time_engine(
             process.wait()
         end_processes(marked(full[MARK]), 1)
         shutil.rmtree(scratch, ignore_errors=True)
+    return ceiling_of(engine.id, rows)
+
+
+def ceiling_of(engine: str, rows: tuple[dict[str, Any], ...]) -> Ceiling:
+    """The best of an engine's rows. A row may say how many payloads its items belong to."""
     best = max(rows, key=lambda row: row["items"] / row["seconds"])
-    return Ceiling(engine.id, best["items"] / best["seconds"], best["batch_size"], rows)
+    return Ceiling(
+        engine,
+        best["items"] / best["seconds"],
+        best.get("requests", best["items"]) / best["seconds"],
+        best["batch_size"],
+        rows,
+    )

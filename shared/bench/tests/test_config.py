@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import config
-from bench.artefact import read_payloads
+from bench.artefact import payloads_of, read_payloads
 from bench.errors import UserError
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
@@ -124,3 +124,22 @@ def test_payloads_held_back_can_tell_something(tmp_path: Path, held: int, says: 
     manifest.write_text(json.dumps(entries))
     with pytest.raises(UserError, match=f"manifest.json: .*{says}"):
         read_payloads(config.load_group(folder))
+
+
+def test_a_load_is_sent_its_own_set_of_payloads(tmp_path: Path) -> None:
+    """A load without a set gets the main set only, never what is held back or of another set; a set
+    that no payload is of would be a load that sends nothing."""
+    folder = edited(tmp_path, "group.toml", 'users = 2\n[', 'users = 2\npayloads = "long"\n[')
+    manifest = folder / "payloads" / "manifest.json"
+    with pytest.raises(UserError, match=r"loads\.closed-2\.payloads.*'long'.*\(main\)"):
+        read_payloads(config.load_group(folder))
+    entries = json.loads(manifest.read_text())
+    long = [entry["name"] for entry in entries[:2]]
+    for entry in entries[:2]:
+        entry |= {"set": "long", "audit": False}
+    manifest.write_text(json.dumps(entries))
+    group = config.load_group(folder)
+    payloads = read_payloads(group)
+    assert [p.name for p in payloads_of(payloads, group.loads["closed-2"])] == long
+    main = {p.name for p in payloads_of(payloads, group.loads["constant-2"])}
+    assert main == {e["name"] for e in entries if not e.get("set") and not e.get("audit")}

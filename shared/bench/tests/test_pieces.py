@@ -11,6 +11,7 @@ import pytest
 from bench import prometheus
 from bench.config import Load, load_group, load_stack
 from bench.cpus import format_cpus, parse_cpus, split_cpus
+from bench.engines import ceiling_of
 from bench.errors import UserError
 from bench.generator import load_plan
 from bench.plan import START_S, estimate_s, make_starts, offered_rate, trial_s
@@ -22,6 +23,7 @@ from bench.verdict import Surroundings, judge
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
 QUIET = Surroundings()
 CLOSED = Load("closed-2", "closed", users=2)
+CACHING = Load("d", "closed", users=2, cache="expected")
 OPEN = Load("open", "open", arrivals="constant", share=0.5)
 SEARCH = Load("search", "search", arrivals="constant", low=0.1, high=1.2)
 BURST = Load(
@@ -138,6 +140,24 @@ def test_counters_born_in_the_window_started_at_nothing() -> None:
     assert grown == {"a": 2.0, "b": 3.0, "c": None}
 
 
+def test_a_gauge_is_read_and_not_subtracted() -> None:
+    """What is in use at a moment has no difference: it would be near 0 under any load."""
+    name = prometheus.GAUGES[0]
+    assert prometheus.difference({name: 0.5}, {name: 0.7}) == {name: pytest.approx(0.6)}
+    assert prometheus.difference({name: None}, {name: 0.7}) == {name: 0.7}
+    assert prometheus.difference({}, {name: None}) == {name: None}
+
+
+def test_an_engine_may_count_in_other_units_than_payloads() -> None:
+    """Open rates are shares of payloads per second; of tokens they would be many times too high."""
+    slow = {"batch_size": 1, "items": 40, "seconds": 2.0, "requests": 4}
+    fast = {"batch_size": 8, "items": 160, "seconds": 2.0, "requests": 10}
+    best = ceiling_of("engine", (slow, fast))
+    assert (best.throughput_per_s, best.requests_per_s, best.batch_size) == (80, 5, 8)
+    plain = ceiling_of("engine", ({"batch_size": 1, "items": 40, "seconds": 2.0},))
+    assert plain.throughput_per_s == plain.requests_per_s == 20
+
+
 def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
     file = tmp_path / "row.json"
     write_json(file, {"value": float("nan"), "list": (1, 2)})
@@ -186,6 +206,7 @@ def test_a_tree_is_measured_and_ended_whole() -> None:
         (CLOSED, {"errors": 2}, QUIET, "VALID", None),
         (CLOSED, {"errors": 4, "wrong_answers": 4}, QUIET, "INVALID", "PARITY_DRIFT"),
         (CLOSED, {"cache_hits": 50.0}, QUIET, "INVALID", "UNEQUAL_WORK"),
+        (CACHING, {"cache_hits": 50.0}, QUIET, "VALID", None),
         (OPEN, {"errors": 5, "dropped": 5}, QUIET, "INVALID", "DROPPED_ITERATIONS"),
         (OPEN, {"generator_late_p99_ms": 30.0}, QUIET, "INVALID", "GENERATOR_LATE"),
         (CLOSED, {"latency_p95_ms": None, "offered": 40}, QUIET, "DEGRADED", "TOO_FEW_SAMPLES"),

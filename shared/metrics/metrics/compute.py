@@ -46,6 +46,7 @@ CONTEXT = {
     "batch_executions_count": "DOUBLE",
     "refused_count": "DOUBLE",
     "cache_hits_count": "DOUBLE",
+    "kv_cache_usage": "DOUBLE",
 }
 Value = float | int | str | bool | None
 

@@ -174,6 +174,9 @@ def test_outcomes_throughput_and_audit(folder: Path, rows: list[Record]) -> None
     ended = [r for r in rows if r["ok"] and START <= r["done_ns"] < END]
     assert same(found["requests_per_s"], len(ended) / SECONDS)
     assert same(found["throughput_per_s"], sum(r["units"] for r in ended) / SECONDS)
+    assert found["throughput_per_user_per_s"] is None  # nobody said how many users
+    each = sum(r["units"] for r in ended) / len(ended) if ended else None
+    assert same(found["units_per_answer"], each)
     sent = [r for r in counted if r["sent_ns"] is not None]
     assert found["payloads_distinct"] == len({p for r in sent for p in r["payloads"]})
     assert found["connections_opened"] == sum(r["connect_ns"] > 0 for r in counted)
@@ -468,6 +471,7 @@ def test_samples_counters_and_context(tmp_path: Path) -> None:
             "queue_seconds_sum": 2, "queue_seconds_count": 50,
             "inference_seconds_sum": 5, "inference_seconds_count": 50,
             "batch_items_sum": 50, "batch_executions_count": 25, "cache_hits_count": 3,
+            "kv_cache_usage": 0.4, "users": 5,
         },
     )  # fmt: skip
     expected = {
@@ -475,6 +479,7 @@ def test_samples_counters_and_context(tmp_path: Path) -> None:
         "gpu_memory_mb": 1000.00002, "power_w": 100, "energy_j_per_unit": 4, "queue_ms": 40,
         "inference_ms": 100, "batch_mean": 2, "batch_efficiency": 0.25, "serving_efficiency": 0.25,
         "memory_growth_mb": 150.5, "cache_hits": 3, "window_s": 2,
+        "kv_cache_usage": 0.4, "throughput_per_user_per_s": 5, "units_per_answer": 1,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
