@@ -38,10 +38,8 @@ def install(stack: Stack, device: str, runtime: str, report: Reporter) -> Instal
     """Install a stack. Raises StackSkipped if it can't run here, StackFailed if that goes wrong."""
     if stack.container_only:
         raise StackSkipped(
-            "it comes as a container only, and no image can be pulled with RUNTIME=native"
-            if runtime == "native"
-            else "it comes as a container only",
-            fix=f"pull {stack.image} and use RUNTIME=container",
+            f"it comes as a container only, and {no_containers()}",
+            fix=f"have a container engine, pull {stack.image} and use RUNTIME=container",
         )
     if runtime == "container":
         raise StackSkipped(
@@ -61,11 +59,18 @@ def install(stack: Stack, device: str, runtime: str, report: Reporter) -> Instal
     )
 
 
+def no_containers() -> str:
+    """Why no container can be measured on this machine."""
+    if not any(shutil.which(engine) for engine in ("docker", "podman")):
+        return "there is no container engine (docker, podman) here"
+    return "the runner does not measure containers yet"
+
+
 def why_not(stack: Stack, device: str, runtime: str) -> StackSkipped | None:
     """What `install` would skip this stack for, found out without installing anything."""
     try:
         if stack.container_only or runtime == "container":
-            raise StackSkipped("it comes as a container only")
+            raise StackSkipped(f"it comes as a container only, and {no_containers()}")
         check_requirements(stack.requires, find_python(stack.python))
         if runtime == "native" and lock_for(stack.folder, device) is None:
             raise StackSkipped(f"no requirements.{device}.lock")
