@@ -240,7 +240,7 @@ def test_streams(folder: Path, rows: list[Record], ttft: int, tpot: int) -> None
 def test_nothing_streams_is_null_not_failed(folder: Path, rows: list[Record]) -> None:
     """Unary rows have no streaming figures. Broken by calling every TTFT infinite."""
     found = figures(folder, rows)
-    streaming = [c for c in found if c.startswith(("ttft_", "itl_", "tpot_", "tokens_"))]
+    streaming = [c for c in found if c.startswith(("ttft_", "itl_", "tpot_", "tokens_per_chunk"))]
     assert len(streaming) == 46
     assert all(found[column] is None for column in streaming)
 
