@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertModel
 
+import bert
 from settings import Settings
 
 Vectors = NDArray[np.float32]
@@ -35,7 +34,7 @@ class Model:
     dimensions: int
     device: str
     tokenizer: Tokenizer
-    network: BertModel
+    network: bert.Bert
 
     def tokenize(self, texts: Sequence[str]) -> list[list[int]]:
         """Token ids of each text, however many. Releases the interpreter lock."""
@@ -53,23 +52,16 @@ class Model:
         """
         longest = max(map(len, texts))
         if all(len(ids) == longest for ids in texts):
-            tokens = self._run(torch.tensor(texts), None)
+            tokens = self.network(torch.tensor(texts, device=self.device), None)
             return tokens.mean(1).cpu().numpy()
         ids = np.zeros((len(texts), longest), np.int64)
         for row, text in zip(ids, texts, strict=True):
             row[: len(text)] = text
         lengths = torch.tensor([len(text) for text in texts])
-        mask = (torch.arange(longest) < lengths[:, None]).to(torch.int64)
-        tokens = self._run(torch.from_numpy(ids), mask)
-        weight = mask.to(tokens)[:, None, :] / lengths.to(tokens)[:, None, None]
-        return (weight @ tokens).squeeze(1).cpu().numpy()
-
-    def _run(self, ids: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
-        if mask is not None:
-            mask = mask.to(self.device)
-        # transformers looks for a mask's shape even where there is nothing to mask.
-        output = self.network(input_ids=ids.to(self.device), attention_mask=mask)
-        return output.last_hidden_state
+        mask = (torch.arange(longest) < lengths[:, None]).to(self.device)
+        tokens = self.network(torch.from_numpy(ids).to(self.device), mask)
+        weight = mask.to(tokens) / lengths.to(tokens)[:, None]
+        return (weight[:, None, :] @ tokens).squeeze(1).cpu().numpy()
 
     def warm_up(self, lengths: Sequence[int]) -> None:
         """Real batches of one and of several texts. Raises ModelError."""
@@ -91,11 +83,6 @@ def load(settings: Settings) -> Model:
         _check_digest(folder / name, manifest)
     if settings.device == "cuda" and not torch.cuda.is_available():
         raise ModelError("DEVICE=cuda, but PyTorch finds no GPU: check the driver with nvidia-smi")
-    network = BertModel(
-        BertConfig.from_dict(_json(folder / "config.json")), add_pooling_layer=False
-    )
-    network.load_state_dict(safetensors.torch.load_file(folder / "model.safetensors"))
-    network.eval().requires_grad_(requires_grad=False)
     tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
     tokenizer.no_truncation()  # so that a text that is too long is known as such
     facts = _json(folder / "embedding.json")
@@ -106,7 +93,7 @@ def load(settings: Settings) -> Model:
         facts["dimensions"],
         settings.device,
         tokenizer,
-        network.to(settings.device),
+        bert.load(folder, settings.device),
     )
 
 

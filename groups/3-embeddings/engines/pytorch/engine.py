@@ -4,20 +4,18 @@ Prints one JSON line a batch size. Exits 1 with one line on stderr when the devi
 or an answer is wrong: a ceiling measured on wrong work would mislead everybody.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import safetensors.torch
 import torch
 from tokenizers import Tokenizer
-from transformers import BertConfig, BertModel
 
 sys.path.append(str(Path(__file__).parent))  # `python -P` leaves it out
 
 import bare
+import bert
 from bare import Asked, Embed, EngineWrong, Vectors
 
 
@@ -29,10 +27,7 @@ def make(asked: Asked, tokenizer: Tokenizer) -> Sequence[Embed]:
         raise EngineWrong("DEVICE=cuda, but PyTorch finds no GPU: check with nvidia-smi")
     # Each worker infers on its own thread, so that no core ever waits for another.
     torch.set_num_threads(1)
-    config = json.loads((asked.model / "config.json").read_text(encoding="utf-8"))
-    network = BertModel(BertConfig.from_dict(config), add_pooling_layer=False)
-    network.load_state_dict(safetensors.torch.load_file(asked.model / "model.safetensors"))
-    network.eval().to(asked.device)
+    network = bert.load(asked.model, asked.device)
 
     @torch.inference_mode()
     def embed(texts: Sequence[str]) -> Vectors:
@@ -40,9 +35,9 @@ def make(asked: Asked, tokenizer: Tokenizer) -> Sequence[Embed]:
         ids, mask = bare.padded(tokenizer, texts)
         alike = bool(mask.all())  # then there is nothing to mask
         tokens = network(
-            input_ids=torch.from_numpy(ids).to(asked.device),
-            attention_mask=None if alike else torch.from_numpy(mask).to(asked.device),
-        ).last_hidden_state
+            torch.from_numpy(ids).to(asked.device),
+            None if alike else torch.from_numpy(mask == 1).to(asked.device),
+        )
         return bare.pool(np.asarray(tokens.cpu()), mask)
 
     return [embed] * asked.threads

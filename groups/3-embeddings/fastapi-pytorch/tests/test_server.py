@@ -263,7 +263,7 @@ def test_grpc_refuses_too(
     server: Any, pb: Any, embed_over: Callable[[grpc.Channel], grpc.UnaryUnaryMultiCallable]
 ):
     """RESOURCE_EXHAUSTED with a time to wait, in front of the same queue."""
-    request = pb.EmbedRequest(inputs=["word " * 300])
+    request = pb.EmbedRequest(inputs=["word " * 60])
     with grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}") as channel:
         calls = [embed_over(channel).future(request, timeout=60) for _ in range(200)]
         codes = {call.code() for call in calls}
