@@ -14,7 +14,7 @@ MIN_DIFFERENCE = 10 * PARITY_TOLERANCE
 # more than their noise. That is int8's: activations are quantised by the largest of the whole
 # batch, so an answer depends a little on its neighbours. 1 − cosine is up to 0.016, about 0.009 a
 # component.
-MIN_MARGIN = 0.02
+MIN_MARGIN = 0.03
 
 
 class ReferenceBlind(Exception):

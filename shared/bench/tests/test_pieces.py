@@ -20,6 +20,7 @@ from bench.plan import START_S, estimate_s, make_starts, offered_rate, trial_s
 from bench.processes import MARK, TreeMeter, descendants, end_processes, marked, tree_pss_bytes
 from bench.settings import read_settings
 from bench.store import read_json, write_json
+from bench.table import stack_names
 from bench.verdict import Surroundings, judge
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
@@ -286,3 +287,13 @@ def test_verdicts(
 def test_nothing_is_valid_without_parity() -> None:
     said = judge(GOOD, CLOSED, QUIET, parity_held=False)
     assert said.verdict == "INVALID" and "PARITY_DRIFT" in said.reasons
+
+
+def test_rows_of_several_precisions_or_models_are_told_apart() -> None:
+    """Two rows of one stack that look alike in the table would be read as two measurements of one
+    thing. Where there is nothing to tell apart, nothing is added."""
+    plain = {"stack": "a", "model": "m", "precision": "fp32"}
+    assert stack_names([plain])(plain) == "a"
+    int8, other = {**plain, "precision": "int8"}, {**plain, "stack": "b", "model": "n"}
+    name = stack_names([plain, int8, other])
+    assert [name(row) for row in (plain, int8, other)] == ["a m fp32", "a m int8", "b n"]
