@@ -1,5 +1,6 @@
 """Step 2: token ids to token embeddings with ONNX Runtime, in a process of its own."""
 
+import fcntl
 import json
 from pathlib import Path
 
@@ -51,6 +52,7 @@ class TritonPythonModel:
         self.counters = {
             name: family.Metric(labels=labels) for name, family in self.families.items()
         }
+        self.turn = (Path(args["model_repository"]) / "turn.lock").open("w")
         warm = np.full((self.limits.texts, 2), self.pad_id, np.int64)
         self.run(warm, np.ones_like(warm))
 
@@ -62,25 +64,34 @@ class TritonPythonModel:
         lengths = [int(length) for mask in masks for length in mask.sum(axis=1)]
         # Zeros where a request is longer than a row of it: `pool` multiplies them with the mask.
         outputs = [np.zeros((*rows.shape, self.dimensions), np.float32) for rows in ids]
-        for group in batches(lengths, self.limits):
-            longest = lengths[group[-1]]
-            together = np.full((len(group), longest), self.pad_id, np.int64)
-            mask = np.zeros_like(together)
-            for at, number in enumerate(group):
-                request, row = place[number]
-                length = lengths[number]
-                together[at, :length] = ids[request][row, :length]
-                mask[at, :length] = 1
-            embedded = self.run(together, mask)
-            for at, number in enumerate(group):
-                request, row = place[number]
-                length = lengths[number]
-                outputs[request][row, :length] = embedded[at, :length]
-            self.count(len(group), sum(lengths[number] for number in group), together.size)
+        # One instance works at a time: on the same CPUs two would only make each other late.
+        fcntl.flock(self.turn, fcntl.LOCK_EX)
+        try:
+            for group in batches(lengths, self.limits):
+                self.embed([(*place[row], lengths[row]) for row in group], ids, outputs)
+        finally:
+            fcntl.flock(self.turn, fcntl.LOCK_UN)
         return [
             pb_utils.InferenceResponse([pb_utils.Tensor("token_embeddings", rows)])
             for rows in outputs
         ]
+
+    def embed(
+        self,
+        rows: list[tuple[int, int, int]],
+        ids: list[NDArray[np.int64]],
+        outputs: list[NDArray[np.float32]],
+    ) -> None:
+        """Run these rows together. `rows`: (request, its row, tokens), the longest one last."""
+        together = np.full((len(rows), rows[-1][2]), self.pad_id, np.int64)
+        mask = np.zeros_like(together)
+        for at, (request, row, length) in enumerate(rows):
+            together[at, :length] = ids[request][row, :length]
+            mask[at, :length] = 1
+        embedded = self.run(together, mask)
+        for at, (request, row, length) in enumerate(rows):
+            outputs[request][row, :length] = embedded[at, :length]
+        self.count(len(rows), int(mask.sum()), mask.size)
 
     def run(self, ids: NDArray[np.int64], mask: NDArray[np.int64]) -> NDArray[np.float32]:
         """[n, tokens] to [n, tokens, dimensions]."""
