@@ -1,14 +1,16 @@
 """The one artefact that all stacks of a group load, and the payloads they are sent."""
 
+import hashlib
 import json
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.building import only_builder
 from bench.commands import run_shown
-from bench.config import Group, where
+from bench.config import Group, Load, where
 from bench.digests import combined, file_digest, folder_digest
 from bench.environments import ensure_environment
 from bench.errors import StackFailed, UserError
@@ -21,14 +23,27 @@ from bench.progress import Reporter
 class Payload:
     """One real input; its place among those of its kind in the manifest is its number.
 
-    `audit`: held back from all traffic until the equal-work audit.
+    It is a file or, where the manifest holds it itself, a text. `audit`: held back from all traffic
+    until the equal-work audit. `set`: sent only by loads that name it; None is the main set.
     """
 
     name: str
-    path: Path
+    path: Path | None
     sha256: str
     probe: bool
     audit: bool
+    set: str | None = None
+    text: str | None = None
+
+    def data(self) -> bytes:
+        """What is sent; of a text, its UTF-8."""
+        return self.path.read_bytes() if self.path else (self.text or "").encode()
+
+    def planned(self) -> dict[str, str]:
+        """As the plan for k6 names it."""
+        return {"name": self.name} | (
+            {"path": str(self.path)} if self.path else {"text": self.text or ""}
+        )
 
 
 @dataclass(frozen=True)
@@ -55,20 +70,43 @@ def read_payloads(group: Group) -> list[Payload]:
     some = any(entry.get("probe") for entry in entries)
     payloads: list[Payload] = []
     for entry in entries:
-        path = folder / entry["file"]
-        if not path.exists():
-            raise UserError(f"{where(path)}: named in manifest.json but not there")
-        if file_digest(path) != entry["sha256"]:
-            raise UserError(f"{where(path)}: differs from manifest.json; restore it with git")
+        path, sha256 = read_entry(entry, folder)
         audit = bool(entry.get("audit"))
         probe = not audit and bool(entry.get("probe", not some))
-        payloads.append(Payload(entry["name"], path, entry["sha256"], probe, audit))
+        of = entry.get("set")
+        text = None if path else entry["text"]
+        payloads.append(Payload(entry["name"], path, sha256, probe, audit, of, text))
     if all(payload.audit for payload in payloads):
         raise UserError(f"{where(manifest)}: lists no payload that isn't held back for the audit")
     held = sum(payload.audit for payload in payloads)
     if held and pairs_needed(held) is None:
         raise UserError(f"{where(manifest)}: {held} payloads are marked `audit`; mark 7 or more")
+    for load in group.loads.values():
+        if not payloads_of(payloads, load):
+            sets = sorted({payload.set or "(main)" for payload in payloads if not payload.audit})
+            at = f"{where(group.folder / 'group.toml')}: loads.{load.name}.payloads"
+            raise UserError(f"{at}: no payload is of the set {load.payloads!r}; sets: {sets}")
     return payloads
+
+
+def read_entry(entry: dict[str, Any], folder: Path) -> tuple[Path | None, str]:
+    """An entry's file, None where it holds a text itself, and the SHA-256. Raises UserError."""
+    if isinstance(entry.get("text"), str):
+        return None, hashlib.sha256(entry["text"].encode()).hexdigest()
+    if "file" not in entry:
+        at = f"{where(folder / 'manifest.json')}: {entry.get('name')!r}"
+        raise UserError(f"{at} has neither a file nor a text")
+    path = folder / entry["file"]
+    if not path.exists():
+        raise UserError(f"{where(path)}: named in manifest.json but not there")
+    if file_digest(path) != entry["sha256"]:
+        raise UserError(f"{where(path)}: differs from manifest.json; restore it with git")
+    return path, entry["sha256"]
+
+
+def payloads_of(payloads: Sequence[Payload], load: Load) -> list[Payload]:
+    """What a load sends: its set, without what is held back for the audit."""
+    return [each for each in payloads if each.set == load.payloads and not each.audit]
 
 
 def payloads_digest(payloads: list[Payload]) -> str:

@@ -50,18 +50,26 @@ def top_k(
 def tokens(
     answer: Any, reference: Any, tolerance: float, settings: Mapping[str, Any]
 ) -> tuple[float, str | None]:
-    """Greedy token ids. Drift is the share of tokens after the first that differs."""
-    same = 0
-    for given, wanted in zip(answer, reference, strict=False):
-        if given != wanted:
+    """Greedy token ids. Reference: {"tokens": [id, …], "margins": [lead, …]}, one each a step.
+
+    A margin is the log-probability lead of the best token over the second. Where it is within the
+    tolerance rounding may choose either, and all that follows depends on it: the comparison ends
+    there. `first_tokens` in group.toml's [parity] ends it after so many. Drift is the share of the
+    tokens from the first that differs.
+    """
+    wanted: list[int] = reference["tokens"]
+    if len(answer) != len(wanted):
+        return 1.0, f"{len(answer)} tokens instead of {len(wanted)}"
+    first = settings.get("first_tokens", {}).get(settings.get("precision"), len(wanted))
+    steps = zip(answer, wanted, reference["margins"], strict=True)
+    for place, (given, right, margin) in enumerate(steps):
+        if place >= first:
             break
-        same += 1
-    drift = 1 - same / max(1, len(reference)) if len(answer) >= same else 1.0
-    if len(answer) != len(reference):
-        return drift, f"{len(answer)} tokens instead of {len(reference)}"
-    if drift > tolerance:
-        return drift, f"token {same} differs"
-    return drift, None
+        if given != right:
+            if margin <= tolerance:
+                break
+            return 1 - place / len(wanted), f"token {place} is {given}, not {right}"
+    return 0.0, None
 
 
 def cosine(
@@ -102,7 +110,8 @@ def check(
             faults.append(f"{name}: not answered{f' ({said})' if said else ''}")
             continue
         try:
-            drift, fault = compare(answer["answer"], reference[name], tolerance, settings)
+            asked = {**settings, "precision": precision}
+            drift, fault = compare(answer["answer"], reference[name], tolerance, asked)
         except (TypeError, ValueError, KeyError, IndexError) as error:
             faults.append(f"{name}: answer of the wrong form ({error})")
             continue

@@ -5,6 +5,8 @@ import urllib.error
 import urllib.request
 from typing import Any
 
+# What is in use at a moment, where all other shared names count up.
+GAUGES = ("kv_cache_usage",)
 LINE = re.compile(r"^([a-zA-Z_:][\w:]*)(?:\{(.*)\})?\s+(\S+)")
 LABEL = re.compile(r'(\w+)="((?:[^"\\]|\\.)*)"')
 
@@ -50,9 +52,16 @@ def scrape(url: str | None, mapping: dict[str, dict[str, Any]]) -> dict[str, flo
 def difference(
     before: dict[str, float | None], after: dict[str, float | None]
 ) -> dict[str, float | None]:
-    """What each counter grew by; a counter born in between started at 0, a missing one is None."""
+    """What each counter grew by; a counter born in between started at 0, a missing one is None.
+
+    Of a gauge, the mean of its two readings.
+    """
     grown: dict[str, float | None] = {}
     for name, end in after.items():
         begin = before.get(name)
+        if name in GAUGES:
+            both = [value for value in (begin, end) if value is not None]
+            grown[name] = sum(both) / len(both) if both else None
+            continue
         grown[name] = None if end is None else end - (begin or 0.0)
     return grown

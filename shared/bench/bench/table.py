@@ -52,9 +52,25 @@ def load_cell(row: Row) -> str:
     return row["load"]
 
 
+def stack_names(rows: Sequence[Row]) -> Callable[[Row], str]:
+    """What a row's stack is called, with its model and precision where the rows have several."""
+    models = {row["model"] for row in rows}
+    precisions = {(row["stack"], row["precision"]) for row in rows}
+    several = {stack for stack, _ in precisions if sum(s == stack for s, _ in precisions) > 1}
+
+    def name(row: Row) -> str:
+        parts = [row["stack"]]
+        parts += [row["model"]] if len(models) > 1 else []
+        parts += [row["precision"]] if row["stack"] in several else []
+        return " ".join(parts)
+
+    return name
+
+
 def trial_line(row: dict[str, Any]) -> str:
     """One finished trial in a line."""
-    place = f"{row['stack']} {row['interface']} {load_cell(row)} (block {row['block']})"
+    variant = f" {row['precision']}" if f".{row['precision']}." in row["trial_id"] else ""
+    place = f"{row['stack']}{variant} {row['interface']} {load_cell(row)} (block {row['block']})"
     why = f" {', '.join(row['reasons'])}" if row["reasons"] else ""
     if row["throughput_per_s"] is None:
         return f"{place}: {row['verdict']}{why}{': ' + row['detail'] if row['detail'] else ''}"
@@ -68,7 +84,7 @@ def shown_columns(rows: Sequence[Row], width: int) -> list[Column]:
     """The columns that fit: a narrow terminal gets the fewest."""
     unit = rows[0]["unit"]
     columns: list[Column] = [
-        ("stack", "left", lambda row: row["stack"]),
+        ("stack", "left", stack_names(rows)),
         ("interface", "left", lambda row: row["interface"]),
         ("load", "left", load_cell),
     ]
@@ -111,9 +127,10 @@ def read_rows(folder: Path) -> list[dict[str, Any]]:
 def best_efficiency(rows: Sequence[dict[str, Any]]) -> list[str]:
     """One line a stack: the best share of its bare engine that it reached."""
     best: dict[str, float] = {}
+    name = stack_names(rows)
     for row in rows:
         if (value := row["serving_efficiency"]) is not None:
-            best[row["stack"]] = max(best.get(row["stack"], 0.0), value)
+            best[name(row)] = max(best.get(name(row), 0.0), value)
     return [
         f"{stack}: serves {value:.0%} of what its bare engine does on these CPUs"
         + (

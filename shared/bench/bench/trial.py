@@ -8,7 +8,7 @@ from typing import Any
 
 import metrics
 from bench import gpu, prometheus
-from bench.artefact import Artefact, Payload
+from bench.artefact import Artefact, Payload, payloads_of
 from bench.config import Group, Load, Profile
 from bench.cpus import CpuSplit
 from bench.errors import StackFailed
@@ -117,7 +117,7 @@ def generate(
         mode="load",
         group=bench.group,
         artefact=artefact,
-        payloads=bench.payloads,
+        payloads=payloads_of(bench.payloads, load),
         running=running,
         interface=trial.interface,
         load=load_plan(load, rate, bench.profile.warmup_s + seconds),

@@ -40,9 +40,29 @@ def test_wrong_answers_are_faults(answer: list[list[float]], says: str) -> None:
 
 
 def test_tokens_must_be_the_same_and_as_many() -> None:
-    assert tokens([1, 2, 3], [1, 2, 3], 0, {}) == (0.0, None)
-    assert tokens([1, 9, 3], [1, 2, 3], 0, {})[1] == "token 1 differs"
-    assert tokens([1, 2], [1, 2, 3], 0, {})[1] == "2 tokens instead of 3"
+    reference = {"tokens": [1, 2, 3], "margins": [0.5, 0.2, 0.4]}
+    assert tokens([1, 2, 3], reference, 1e-3, {}) == (0.0, None)
+    assert tokens([1, 9, 3], reference, 1e-3, {})[1] == "token 1 is 9, not 2"
+    assert tokens([1, 2], reference, 1e-3, {})[1] == "2 tokens instead of 3"
+
+
+def test_tokens_after_a_tie_are_not_compared() -> None:
+    """Rounding may turn a tie, never a clear lead; a comparison that went on would fail a right
+    server, one that ended at any difference would pass a wrong one."""
+    reference = {"tokens": [1, 2, 3], "margins": [0.5, 5e-4, 0.4]}
+    assert tokens([1, 9, 7], reference, 1e-3, {}) == (0.0, None)
+    assert tokens([9, 2, 3], reference, 1e-3, {})[1] == "token 0 is 9, not 1"
+    # The tie was not turned, so what follows was not changed by it.
+    assert tokens([1, 2, 7], reference, 1e-3, {})[1] == "token 2 is 7, not 3"
+
+
+def test_a_precision_may_be_held_to_its_first_tokens_only() -> None:
+    reference = {"a": {"tokens": [1, 2, 3], "margins": [0.5, 0.5, 0.4]}}
+    settings = {"tolerance": {"fp32": 1e-3, "bf16": 0.05}, "first_tokens": {"bf16": 2}}
+    answers = [{"payload": "a", "answer": [1, 2, 9], "error": None}]
+    settings["kind"] = "tokens"
+    assert check(answers, reference, ["a"], settings, "bf16").passed
+    assert not check(answers, reference, ["a"], settings, "fp32").passed
 
 
 def test_cosine_is_blind_to_length_only() -> None:

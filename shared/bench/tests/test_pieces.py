@@ -4,24 +4,29 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import prometheus
-from bench.config import Load, load_group, load_stack
+from bench.blocks import ceiling_for
+from bench.config import Load, load_engine, load_group, load_stack
 from bench.cpus import format_cpus, parse_cpus, split_cpus
+from bench.engines import Ceiling, ceiling_of, combinations
 from bench.errors import UserError
 from bench.generator import load_plan
 from bench.plan import START_S, estimate_s, make_starts, offered_rate, trial_s
 from bench.processes import MARK, TreeMeter, descendants, end_processes, marked, tree_pss_bytes
 from bench.settings import read_settings
 from bench.store import read_json, write_json
+from bench.table import stack_names
 from bench.verdict import Surroundings, judge
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
 QUIET = Surroundings()
 CLOSED = Load("closed-2", "closed", users=2)
+CACHING = Load("d", "closed", users=2, cache="expected")
 OPEN = Load("open", "open", arrivals="constant", share=0.5)
 SEARCH = Load("search", "search", arrivals="constant", low=0.1, high=1.2)
 BURST = Load(
@@ -118,6 +123,48 @@ def test_the_order_is_seeded_and_differs_between_blocks() -> None:
     assert len(set(ids)) == len(ids) == 15
 
 
+def test_a_precision_is_a_start_of_its_own_at_its_own_loads() -> None:
+    """Broken by a second precision under the first one's rows, by one that is measured at every
+    load, or by names of the main precision's rows that change because there is another."""
+    group = load_group(FIXTURES)
+    group = replace(group, models=("digest", "other"))
+    profile = replace(
+        group.profiles["standard"], blocks=1, further_precisions=("closed-2",), further_models=()
+    )
+    stack = replace(load_stack(FIXTURES / "steady"), precisions=("fp32", "int8"))
+    starts = make_starts(group, [stack], profile, group.models, 1, None)
+    ids = {start.precision: [t.id for t in start.trials] for start in starts}
+    alone = make_starts(group, [load_stack(FIXTURES / "steady")], profile, group.models, 1, None)
+    assert ids["fp32"] == [trial.id for start in alone for trial in start.trials]
+    assert ids["int8"] == ["9.steady.digest.int8.rest.closed-2.b1"]
+    only = make_starts(group, [stack], profile, group.models, 1, None, "int8")
+    assert [start.precision for start in only] == ["int8"]
+
+
+def test_an_engine_is_timed_for_what_is_measured() -> None:
+    """A ceiling of the wrong precision or of easier payloads would make an efficiency of them."""
+    engine = replace(
+        load_engine(FIXTURES / "engines" / "plain"),
+        precisions=("fp32", "int8"),
+        payload_sets=("long",),
+    )
+    assert combinations(engine, {("fp32", None)}) == [("fp32", None)]
+    wanted = {("int8", None), ("fp32", "long"), ("fp32", "odd"), ("int8", "long")}
+    assert combinations(engine, wanted) == [("fp32", None), ("fp32", "long"), ("int8", None)]
+    ceilings = [
+        Ceiling("plain", per_s, per_s, 1, (), precision, payload_set)
+        for (precision, payload_set), per_s in zip(
+            combinations(engine, wanted), (100.0, 10.0, 200.0), strict=True
+        )
+    ]
+    main, long = OPEN, replace(OPEN, payloads="long")
+    assert ceiling_for(ceilings, "plain", "fp32", main) == 100
+    assert ceiling_for(ceilings, "plain", "fp32", long) == 10
+    assert ceiling_for(ceilings, "plain", "int8", main) == 200
+    assert ceiling_for(ceilings, "plain", "int8", long) is None
+    assert ceiling_for(ceilings, "other", "fp32", main) is None
+
+
 def test_prometheus_text_is_read_by_name_and_labels() -> None:
     text = (
         "# HELP a_total things\n"
@@ -136,6 +183,24 @@ def test_prometheus_text_is_read_by_name_and_labels() -> None:
 def test_counters_born_in_the_window_started_at_nothing() -> None:
     grown = prometheus.difference({"a": 5.0, "b": None}, {"a": 7.0, "b": 3.0, "c": None})
     assert grown == {"a": 2.0, "b": 3.0, "c": None}
+
+
+def test_a_gauge_is_read_and_not_subtracted() -> None:
+    """What is in use at a moment has no difference: it would be near 0 under any load."""
+    name = prometheus.GAUGES[0]
+    assert prometheus.difference({name: 0.5}, {name: 0.7}) == {name: pytest.approx(0.6)}
+    assert prometheus.difference({name: None}, {name: 0.7}) == {name: 0.7}
+    assert prometheus.difference({}, {name: None}) == {name: None}
+
+
+def test_an_engine_may_count_in_other_units_than_payloads() -> None:
+    """Open rates are shares of payloads per second; of tokens they would be many times too high."""
+    slow = {"batch_size": 1, "items": 40, "seconds": 2.0, "requests": 4}
+    fast = {"batch_size": 8, "items": 160, "seconds": 2.0, "requests": 10}
+    best = ceiling_of("engine", (slow, fast))
+    assert (best.throughput_per_s, best.requests_per_s, best.batch_size) == (80, 5, 8)
+    plain = ceiling_of("engine", ({"batch_size": 1, "items": 40, "seconds": 2.0},))
+    assert plain.throughput_per_s == plain.requests_per_s == 20
 
 
 def test_files_are_whole_or_not_there(tmp_path: Path) -> None:
@@ -186,6 +251,7 @@ def test_a_tree_is_measured_and_ended_whole() -> None:
         (CLOSED, {"errors": 2}, QUIET, "VALID", None),
         (CLOSED, {"errors": 4, "wrong_answers": 4}, QUIET, "INVALID", "PARITY_DRIFT"),
         (CLOSED, {"cache_hits": 50.0}, QUIET, "INVALID", "UNEQUAL_WORK"),
+        (CACHING, {"cache_hits": 50.0}, QUIET, "VALID", None),
         (OPEN, {"errors": 5, "dropped": 5}, QUIET, "INVALID", "DROPPED_ITERATIONS"),
         (OPEN, {"generator_late_p99_ms": 30.0}, QUIET, "INVALID", "GENERATOR_LATE"),
         (CLOSED, {"latency_p95_ms": None, "offered": 40}, QUIET, "DEGRADED", "TOO_FEW_SAMPLES"),
@@ -221,3 +287,13 @@ def test_verdicts(
 def test_nothing_is_valid_without_parity() -> None:
     said = judge(GOOD, CLOSED, QUIET, parity_held=False)
     assert said.verdict == "INVALID" and "PARITY_DRIFT" in said.reasons
+
+
+def test_rows_of_several_precisions_or_models_are_told_apart() -> None:
+    """Two rows of one stack that look alike in the table would be read as two measurements of one
+    thing. Where there is nothing to tell apart, nothing is added."""
+    plain = {"stack": "a", "model": "m", "precision": "fp32"}
+    assert stack_names([plain])(plain) == "a"
+    int8, other = {**plain, "precision": "int8"}, {**plain, "stack": "b", "model": "n"}
+    name = stack_names([plain, int8, other])
+    assert [name(row) for row in (plain, int8, other)] == ["a m fp32", "a m int8", "b n"]

@@ -1,7 +1,8 @@
 """The metric names that all stacks share, whatever a server calls its own.
 
-A stack maps its server's Prometheus names to these in `[metrics.map]` of stack.toml. All are
-cumulative counters: what is measured is the difference over the window.
+A stack maps its server's Prometheus names to these in `[metrics.map]` of stack.toml. All but the
+last are cumulative counters: what is measured is the difference over the window. The last is a
+gauge, read at both edges of the window.
 """
 
 from dataclasses import dataclass
@@ -13,7 +14,7 @@ class MetricName:
     """One shared metric: its name, the unit it counts in, and what it means."""
 
     name: str
-    unit: Literal["seconds", "requests", "items", "batches"]
+    unit: Literal["seconds", "requests", "items", "batches", "tokens", "share"]
     meaning: str
 
 
@@ -32,4 +33,7 @@ METRIC_NAMES: tuple[MetricName, ...] = (
     MetricName("batch_executions_count", "batches", "batches executed"),
     MetricName("refused_count", "requests", "requests refused because the server was too busy"),
     MetricName("cache_hits_count", "requests", "requests answered from a cache, not computed"),
+    MetricName("tokens_sum", "tokens", "input tokens executed, padding left out"),
+    MetricName("padded_tokens_sum", "tokens", "input tokens executed, padding included"),
+    MetricName("kv_cache_usage", "share", "share of the key-value cache that is in use, 0 to 1"),
 )

@@ -174,6 +174,9 @@ def test_outcomes_throughput_and_audit(folder: Path, rows: list[Record]) -> None
     ended = [r for r in rows if r["ok"] and START <= r["done_ns"] < END]
     assert same(found["requests_per_s"], len(ended) / SECONDS)
     assert same(found["throughput_per_s"], sum(r["units"] for r in ended) / SECONDS)
+    assert found["throughput_per_user_per_s"] is None  # nobody said how many users
+    each = sum(r["units"] for r in ended) / len(ended) if ended else None
+    assert same(found["units_per_answer"], each)
     sent = [r for r in counted if r["sent_ns"] is not None]
     assert found["payloads_distinct"] == len({p for r in sent for p in r["payloads"]})
     assert found["connections_opened"] == sum(r["connect_ns"] > 0 for r in counted)
@@ -237,7 +240,7 @@ def test_streams(folder: Path, rows: list[Record], ttft: int, tpot: int) -> None
 def test_nothing_streams_is_null_not_failed(folder: Path, rows: list[Record]) -> None:
     """Unary rows have no streaming figures. Broken by calling every TTFT infinite."""
     found = figures(folder, rows)
-    streaming = [c for c in found if c.startswith(("ttft_", "itl_", "tpot_", "tokens_"))]
+    streaming = [c for c in found if c.startswith(("ttft_", "itl_", "tpot_", "tokens_per_chunk"))]
     assert len(streaming) == 46
     assert all(found[column] is None for column in streaming)
 
@@ -468,6 +471,8 @@ def test_samples_counters_and_context(tmp_path: Path) -> None:
             "queue_seconds_sum": 2, "queue_seconds_count": 50,
             "inference_seconds_sum": 5, "inference_seconds_count": 50,
             "batch_items_sum": 50, "batch_executions_count": 25, "cache_hits_count": 3,
+            "tokens_sum": 600, "padded_tokens_sum": 900,
+            "kv_cache_usage": 0.4, "users": 5,
         },
     )  # fmt: skip
     expected = {
@@ -475,6 +480,8 @@ def test_samples_counters_and_context(tmp_path: Path) -> None:
         "gpu_memory_mb": 1000.00002, "power_w": 100, "energy_j_per_unit": 4, "queue_ms": 40,
         "inference_ms": 100, "batch_mean": 2, "batch_efficiency": 0.25, "serving_efficiency": 0.25,
         "memory_growth_mb": 150.5, "cache_hits": 3, "window_s": 2,
+        "tokens_per_s": 300, "padding_waste": 1.5, "memory_mb_per_1000": 10020,
+        "kv_cache_usage": 0.4, "throughput_per_user_per_s": 5, "units_per_answer": 1,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
