@@ -83,7 +83,7 @@ def environment(read: Settings) -> dict[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": str(keep / "cache" / "inductor"),
         "PYTHONSAFEPATH": "1",  # its processes must not take this folder for the module
     }
-    # Three of its processes import 5,000 modules each: without bytecode on disk they compile them each time.
+    # Three of its processes import thousands of modules each: keep their bytecode.
     env.pop("PYTHONDONTWRITEBYTECODE", None)
     if read.device == "cuda":
         return env

@@ -1,8 +1,9 @@
-"""The bare engine: vLLM's offline `LLM`, prompts in memory; tokenize, generate, detokenize, no server.
+"""The bare engine: vLLM's offline `LLM`, prompts in memory; tokenize, generate, detokenize.
 
-As many requests as the batch size are kept in flight, a new one for each that ends: what vLLM calls continuous
-batching, at its steady state. Prints one JSON line a batch size; `items` are output tokens of the window. Exits 1 with one
-line on stderr when the device is not there or an answer is wrong: a ceiling measured on wrong work would mislead everybody.
+As many requests as the batch size are kept in flight, a new one for each that ends: continuous
+batching at its steady state. Prints one JSON line a batch size; `items` are output tokens of the
+window. Exits 1 with one line on stderr when the device is not there or an answer is wrong: a
+ceiling measured on wrong work would mislead everybody.
 """
 
 import itertools
@@ -86,9 +87,10 @@ class Engine:
 
     def add(self, payload: Payload) -> str:
         """Tokenize and enqueue; the id that step() will name it by."""
-        from vllm import SamplingParams
         from vllm.inputs.engine import tokens_input
         from vllm.sampling_params import RequestOutputKind
+
+        from vllm import SamplingParams
 
         asked = payload.asked
         if "messages" in asked:
@@ -138,7 +140,7 @@ def check(engine: Engine, payloads: Sequence[Payload], model: Path) -> None:
 def measure(
     engine: Engine, payloads: Sequence[Payload], batch_size: int, seconds: float
 ) -> dict[str, Any]:
-    """Output tokens and ended requests of `seconds`, with `batch_size` requests always in flight."""
+    """Output tokens and ended requests of `seconds`, `batch_size` requests always in flight."""
     order = itertools.cycle(payloads)
     running = {engine.add(next(order)) for _ in range(batch_size)}
 

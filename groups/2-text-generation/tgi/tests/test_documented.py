@@ -1,10 +1,11 @@
 """k6.js and TGI's own client, held against what TGI's documentation says goes over the wire.
 
-Documented, never observed: TGI comes as a container for GPUs, and none has answered here. Sources, at
-huggingface/text-generation-inference v3.3.7: fields and error texts from docs/openapi.json; tokens and text of a GPT-2
-and of a chat from integration-tests/models/__snapshots__ (test_flash_gpt2, test_chat_openai_usage); the order of
-events, errors within a stream and the missing [DONE] of /generate_stream from router/src/server.rs and chat.rs. What is
-replayed below is built from those facts. No figure comes from it.
+Documented, never observed: TGI comes as a container for GPUs, and none has answered here. Sources,
+at huggingface/text-generation-inference v3.3.7: fields and error texts from docs/openapi.json;
+tokens and text of a GPT-2 and of a chat from integration-tests/models/__snapshots__
+(test_flash_gpt2, test_chat_openai_usage); the order of events, errors within a stream and the
+missing [DONE] of /generate_stream from router/src/server.rs and chat.rs. What is replayed below is
+built from those facts. No figure comes from it.
 """
 
 import json
@@ -14,7 +15,7 @@ import threading
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from rich.console import Console
@@ -111,8 +112,8 @@ def chat_stream() -> list[dict[str, Any]]:
 class Replay(BaseHTTPRequestHandler):
     """Says what is documented, whatever is asked; keeps what was asked."""
 
-    asked: list[tuple[str, dict[str, Any]]] = []
-    stream: Callable[[], list[dict[str, Any]]] = staticmethod(generate_stream)
+    asked: ClassVar[list[tuple[str, dict[str, Any]]]] = []
+    stream: ClassVar[Callable[[], list[dict[str, Any]]]] = staticmethod(generate_stream)
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
@@ -210,7 +211,7 @@ def test_k6_reads_documented_answers(
 
 
 def test_a_stream_that_breaks_off_is_no_answer(replay: ThreadingHTTPServer, tmp_path: Path) -> None:
-    """Without [DONE] only the last token's details tell that a stream of /generate_stream is whole."""
+    """Without [DONE] only the last token's details tell that a stream is whole."""
     Replay.stream = staticmethod(lambda: generate_stream()[:-1])
     said = ask(replay, "sse", tmp_path)["completion"]
     assert said["answer"] is None
@@ -218,8 +219,8 @@ def test_a_stream_that_breaks_off_is_no_answer(replay: ThreadingHTTPServer, tmp_
 
 
 def test_tgis_own_client_reads_the_same(replay: ThreadingHTTPServer) -> None:
-    """What k6.js was tested against is what TGI's client takes for TGI. It has an environment of its
-    own: its huggingface-hub is older than any other project here can use."""
+    """What k6.js was tested against is what TGI's client takes for TGI. It has an environment of
+    its own: its huggingface-hub is older than any other project here can use."""
     folder = Path(__file__).parent / "client"
     env = ensure_environment(folder, "cpu", Reporter(Console(quiet=True)), ">=3.11,<3.13")
     done = subprocess.run(
@@ -247,7 +248,7 @@ def test_tgis_own_client_reads_the_same(replay: ThreadingHTTPServer) -> None:
 
 
 def test_it_is_skipped_with_its_reason() -> None:
-    """The bug this would catch: a server that can't run here is started, or left out without a word."""
+    """The bug this would catch: it is started here, or left out without a word."""
     skipped = why_not(load_stack(FOLDER), "cpu", "native")
     assert skipped is not None
     assert "container" in str(skipped)

@@ -1,6 +1,7 @@
-"""vLLM with good and bad requests, dropped connections, more than it takes, and SIGTERM: one start for all of it.
+"""vLLM with good and bad requests, dropped connections, more than it takes, and SIGTERM, last.
 
-What it does is vLLM's own doing; these tests hold README's table to it, and that the next request is served.
+One start for all of it. What it does is vLLM's own doing; these tests hold README's table to it,
+and that the next request is served.
 """
 
 import asyncio
@@ -21,8 +22,8 @@ MESSAGES = [{"role": "user", "content": "Say something"}]
 
 
 def test_an_answer_is_the_same_streamed_and_whole(post: Any, asked: Any, parsed: Any) -> None:
-    """The bug this would catch: k6.js reads token ids that a route doesn't give, or a chat without a
-    template. Token ids, text and usage agree over both routes and both interfaces."""
+    """Token ids and usage agree over both routes and both interfaces. The bug this would catch:
+    k6.js reads token ids that a route doesn't give, or a chat goes without its template."""
     usage = {"stream": True, "stream_options": {"include_usage": True}}
     for path, prompt in (
         (TEXT, {}),
@@ -165,7 +166,7 @@ def test_a_thousand_dropped_streams_leave_nothing(
 def test_a_slow_reader_holds_up_nobody(
     server: Any, post: Any, asked: Any, assert_idle: Any
 ) -> None:
-    """The bug this would catch: one client that doesn't read stops the loop that all are served by."""
+    """The bug this would catch: a client that doesn't read stops the loop that serves all."""
     body = asked(stream=True, max_tokens=900)
     with httpx.stream("POST", server.url + TEXT, json=body, timeout=120) as slow:
         assert slow.status_code == 200
@@ -216,7 +217,7 @@ def test_overload_is_refused_and_counted(
 
 
 def test_sigterm_ends_streams_whole_and_takes_no_more(server: Any, asked: Any, parsed: Any) -> None:
-    """Last: it ends the server. By itself vLLM aborts what is in flight; --shutdown-timeout drains."""
+    """Last: it ends the server. By itself vLLM aborts what runs; --shutdown-timeout drains."""
     body = asked(stream=True, max_tokens=100, stream_options={"include_usage": True})
     said: list[str] = []
     started = threading.Event()

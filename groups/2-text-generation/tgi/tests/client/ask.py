@@ -1,4 +1,4 @@
-"""Ask a server that speaks TGI's protocol through TGI's own client; print what the client made of it."""
+"""Ask what speaks TGI's protocol through TGI's own client; print what the client made of it."""
 
 import json
 import sys
