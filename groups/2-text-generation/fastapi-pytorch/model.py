@@ -12,6 +12,7 @@ from transformers import AutoModelForCausalLM
 
 import attention
 from attention import Row, Step
+from linear import pack
 from memory import KeyValueMemory
 from settings import Settings
 
@@ -33,6 +34,8 @@ class Model:
             settings.model_dir, dtype=torch.float32, attn_implementation=attention.NAME
         )
         self._network = network.eval().to(settings.device)
+        if settings.device == "cpu":
+            pack(self._network)
         config = self._network.config
         self.name: str = manifest["model"]
         self.weights: str = manifest["weights"]

@@ -1,5 +1,6 @@
 """What a right answer is: greedy tokens by transformers' own `generate`, and how clear each was."""
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -8,7 +9,7 @@ import torch
 from torch import nn
 
 TOLERANCE = 1e-3  # of a log-probability; group.toml's fp32 tolerance
-BATCH = 16
+BATCH = 32
 
 
 class ReferenceBlind(Exception):
@@ -30,11 +31,17 @@ def answers(
 ) -> dict[str, dict[str, list[Any]]]:
     """{name: {"tokens": ids, "margins": log-probability lead of the best over the second}}.
 
-    Batches of prompts of nearly one length, padded on the left; each is cut to its own length, and
-    an end token ends nothing.
+    Batches of answers and prompts of nearly one length, padded on the left; each is cut to its own
+    length, and an end token ends nothing.
     """
     found: dict[str, dict[str, list[Any]]] = {}
-    order = sorted(prompts, key=lambda prompt: len(prompt.ids))
+    lengths = sorted(prompt.max_tokens for prompt in prompts)
+    thirds = [lengths[len(lengths) * n // 3] for n in (1, 2)]
+
+    def kin(prompt: Prompt) -> tuple[int, int]:
+        return sum(prompt.max_tokens > third for third in thirds), len(prompt.ids)
+
+    order = sorted(prompts, key=kin)
     for start in range(0, len(order), BATCH):
         batch = order[start : start + BATCH]
         width = max(len(prompt.ids) for prompt in batch)
@@ -60,7 +67,7 @@ def answers(
             length = prompt.max_tokens
             found[prompt.name] = {
                 "tokens": tokens[row, :length].tolist(),
-                "margins": [round(margin, 6) for margin in margins[row, :length].tolist()],
+                "margins": [round(margin, 4) for margin in margins[row, :length].tolist()],
             }
         tell(f"reference: {min(start + BATCH, len(order))} of {len(order)} prompts answered")
     return {prompt.name: found[prompt.name] for prompt in prompts}
@@ -76,12 +83,10 @@ def expected(found: Mapping[str, Any]) -> dict[str, str | None]:
     }
 
 
-def require_distinct(found: Mapping[str, Any]) -> int:
-    """The least number of tokens after which any two answers differ. Raises ReferenceBlind."""
-    heads: dict[tuple[int, ...], str] = {}
-    for name, answer in found.items():
-        head = tuple(answer["tokens"][:4])
-        if head in heads:
-            raise ReferenceBlind(f"{name} and {heads[head]} begin with the same four tokens")
-        heads[head] = name
-    return next(n for n in range(1, 5) if len({head[:n] for head in heads}) == len(heads))
+def require_distinct(found: Mapping[str, Any]) -> None:
+    """Raises ReferenceBlind if an answer is the beginning of another, or equal to it."""
+    tokens = {name: answer["tokens"] for name, answer in found.items()}
+    for (one, first), (other, second) in itertools.combinations(tokens.items(), 2):
+        common = min(len(first), len(second))
+        if first[:common] == second[:common]:
+            raise ReferenceBlind(f"{one} and {other} have the same {common} tokens")

@@ -84,7 +84,7 @@ def make(pages: list[str]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
         held = number >= 256  # the audit's: of one shape, so that only repetition differs
         wanted = 220 if held else lengths.draw(150, 24, 380)
         text = next(text for text in rest if len(text) >= wanted)
-        tokens = 4 if held else lengths.draw(16, 4, 64)
+        tokens = 4 if held else lengths.draw(16, 4, 48)
         probe = {"probe": True} if number % 43 == 0 and not held else {}
         name = f"audit-{number - 256}" if held else f"completion-{number:03}"
         marks = {"audit": True} if held else probe
@@ -95,22 +95,22 @@ def make(pages: list[str]) -> list[tuple[str, dict[str, Any], dict[str, Any]]]:
             context = cut(next(rest), lengths.draw(120, 40, 240))
             messages.insert(0, {"role": "system", "content": f"Answer from this: {context}"})
         marks = {"set": "chat"} | ({"probe": True} if number in (0, 1) else {})
-        payload = {"messages": messages, "max_tokens": lengths.draw(16, 4, 64)}
+        payload = {"messages": messages, "max_tokens": lengths.draw(16, 4, 48)}
         made.append((f"chat-{number:02}", payload, marks))
-    for number in range(24):
+    for number in range(32):
         wanted, text = lengths.draw(1100, 600, 2000), ""
         while len(text) < wanted:
             text = f"{text} {next(rest)}".strip()
-        marks = {"set": "long"} | ({"probe": True} if number == 0 else {})
-        payload = {"prompt": cut(text, wanted), "max_tokens": lengths.draw(16, 4, 64)}
+        marks = {"set": "long"} | ({"probe": True} if number < 2 else {})
+        payload = {"prompt": cut(text, wanted), "max_tokens": lengths.draw(16, 4, 48)}
         made.append((f"long-{number:02}", payload, marks))
     shared = ""
     while len(shared) < 1200:
         shared = f"{shared} {next(rest)}".strip()
-    for number in range(24):
+    for number in range(16):
         ending = f"{shared}\n\nQuestion: {asked[64 + number]}\nAnswer:"
-        marks = {"set": "prefix"} | ({"probe": True} if number == 0 else {})
-        payload = {"prompt": ending, "max_tokens": lengths.draw(16, 4, 64)}
+        marks = {"set": "prefix"} | ({"probe": True} if number < 2 else {})
+        payload = {"prompt": ending, "max_tokens": lengths.draw(16, 8, 48)}
         made.append((f"prefix-{number:02}", payload, marks))
     return made
 

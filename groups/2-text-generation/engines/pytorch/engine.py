@@ -21,6 +21,7 @@ from transformers import AutoModelForCausalLM
 sys.path.append(str(Path(__file__).parent))  # `python -P` leaves it out
 
 import packed
+from linear import pack
 from packed import Row, Step
 
 CHECKED = 4  # prompts whose answers are compared before anything is timed
@@ -52,6 +53,8 @@ class Decoder:
             folder, dtype=torch.float32, attn_implementation=packed.NAME
         )
         self._network = network.eval().to(device)
+        if device == "cpu":
+            pack(self._network)
         self._device = device
         self._tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
         config = self._network.config
