@@ -45,7 +45,7 @@ class Server:
         return self.running.alive()
 
     def payload(self, number: int) -> bytes:
-        return self.payloads[number].path.read_bytes()
+        return self.payloads[number].data()
 
 
 def stack_folder(test_file: Path) -> Path:

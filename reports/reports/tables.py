@@ -74,18 +74,41 @@ def overhead(folder: Folder) -> str:
     return f"{where(rows[0])}:\n\n{markdown(heading, lines)}"
 
 
+CROSSCHECKS = """
+select server, load, generator, any_value(cpu_model) cpu_model, any_value(measured_at) measured_at,
+    any_value(generator_version) generator_version, sum(requests)::bigint requests,
+    min(reported_p50_ms) lowest_ms, max(reported_p50_ms) highest_ms, count(*) rounds,
+    median(columns('(reported|truth|added)_p.*|generator_cpu.*'))
+from crosschecks
+where crosscheck_id = (select max_by(crosscheck_id, measured_at) from crosschecks)
+group by server, load, generator
+order by server <> 'null server', contains(load, 'stall'), load, generator <> 'k6', generator
+"""
+
+
+LATE = ("p95", "p99")
+
+
+def p50_of_rounds(row: Row) -> str:
+    """The reported p50, and its range where the tool had several windows."""
+    middle, *ends = (row[name] for name in ("reported_p50_ms", "lowest_ms", "highest_ms"))
+    if row["rounds"] == 1:
+        return number(middle, 0)
+    return f"{number(middle, 0)} ({'–'.join(number(end, 0) for end in ends)})"
+
+
 def crosscheck(folder: Folder) -> str:
-    """Each tool's latencies beside the truth."""
-    rows = rows_of(folder, "crosschecks", "crosscheck_id")
+    """Each tool's latencies beside the truth, medians where it had several windows."""
+    rows = selected(folder, CROSSCHECKS)
+    if not rows:
+        raise ValueError(f"{folder} has no crosschecks: measure first")
     lines = [
         [
             f"{row['server']}, {row['load']}, {row['generator']}",
             f"{row['requests']:,}",
-            *(
-                " / ".join(number(row[f"{kind}_{end}_ms"], 0) for end in ("p50", "p95", "p99"))
-                for kind in ("reported", "truth")
-            ),
-            " / ".join(number(row[f"added_{end}_ms"]) for end in ("p50", "p99")),
+            " / ".join([p50_of_rounds(row), *(number(row[f"reported_{p}_ms"], 0) for p in LATE)]),
+            " / ".join(number(row[f"truth_{p}_ms"], 0) for p in ("p50", *LATE)),
+            " / ".join(number(row[f"added_{p}_ms"]) for p in ("p50", "p99")),
             number(row["generator_cpu_s_per_1000"]),
         ]
         for row in rows

@@ -1,5 +1,6 @@
 """The one artefact that all stacks of a group load, and the payloads they are sent."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Sequence
@@ -22,16 +23,27 @@ from bench.progress import Reporter
 class Payload:
     """One real input; its place among those of its kind in the manifest is its number.
 
-    `audit`: held back from all traffic until the equal-work audit. `set`: sent only by loads that
-    name it; None is the main set.
+    It is a file or, where the manifest holds it itself, a text. `audit`: held back from all traffic
+    until the equal-work audit. `set`: sent only by loads that name it; None is the main set.
     """
 
     name: str
-    path: Path
+    path: Path | None
     sha256: str
     probe: bool
     audit: bool
     set: str | None = None
+    text: str | None = None
+
+    def data(self) -> bytes:
+        """What is sent; of a text, its UTF-8."""
+        return self.path.read_bytes() if self.path else (self.text or "").encode()
+
+    def planned(self) -> dict[str, str]:
+        """As the plan for k6 names it."""
+        return {"name": self.name} | (
+            {"path": str(self.path)} if self.path else {"text": self.text or ""}
+        )
 
 
 @dataclass(frozen=True)
@@ -58,15 +70,12 @@ def read_payloads(group: Group) -> list[Payload]:
     some = any(entry.get("probe") for entry in entries)
     payloads: list[Payload] = []
     for entry in entries:
-        path = folder / entry["file"]
-        if not path.exists():
-            raise UserError(f"{where(path)}: named in manifest.json but not there")
-        if file_digest(path) != entry["sha256"]:
-            raise UserError(f"{where(path)}: differs from manifest.json; restore it with git")
+        path, sha256 = read_entry(entry, folder)
         audit = bool(entry.get("audit"))
         probe = not audit and bool(entry.get("probe", not some))
         of = entry.get("set")
-        payloads.append(Payload(entry["name"], path, entry["sha256"], probe, audit, of))
+        text = None if path else entry["text"]
+        payloads.append(Payload(entry["name"], path, sha256, probe, audit, of, text))
     if all(payload.audit for payload in payloads):
         raise UserError(f"{where(manifest)}: lists no payload that isn't held back for the audit")
     held = sum(payload.audit for payload in payloads)
@@ -78,6 +87,21 @@ def read_payloads(group: Group) -> list[Payload]:
             at = f"{where(group.folder / 'group.toml')}: loads.{load.name}.payloads"
             raise UserError(f"{at}: no payload is of the set {load.payloads!r}; sets: {sets}")
     return payloads
+
+
+def read_entry(entry: dict[str, Any], folder: Path) -> tuple[Path | None, str]:
+    """An entry's file, None where it holds a text itself, and the SHA-256. Raises UserError."""
+    if isinstance(entry.get("text"), str):
+        return None, hashlib.sha256(entry["text"].encode()).hexdigest()
+    if "file" not in entry:
+        at = f"{where(folder / 'manifest.json')}: {entry.get('name')!r}"
+        raise UserError(f"{at} has neither a file nor a text")
+    path = folder / entry["file"]
+    if not path.exists():
+        raise UserError(f"{where(path)}: named in manifest.json but not there")
+    if file_digest(path) != entry["sha256"]:
+        raise UserError(f"{where(path)}: differs from manifest.json; restore it with git")
+    return path, entry["sha256"]
 
 
 def payloads_of(payloads: Sequence[Payload], load: Load) -> list[Payload]:

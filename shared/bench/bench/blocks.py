@@ -1,11 +1,13 @@
 """A group's blocks: time the bare engines, fix the rates, serve each start, write its rows."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from bench import table
-from bench.engines import Ceiling, time_engine
+from bench.config import Load
+from bench.engines import Ceiling, combinations, time_engine
 from bench.errors import StackFailed
-from bench.install import prepare, server_variables
+from bench.install import at_precision, prepare, server_variables
 from bench.plan import START_S, Start, Trial, estimate_s, offered_rate, trial_s
 from bench.progress import Reporter
 from bench.recorder import Recorder
@@ -18,29 +20,61 @@ from bench.trial import Bench
 from bench.verdict import Verdict, conclude
 
 
-def time_engines(
-    part: Part, run: Run, model: str, block: int, report: Reporter
-) -> dict[str, Ceiling]:
-    """Each engine's ceiling for one model in one block. Raises StackFailed."""
-    ceilings: dict[str, Ceiling] = {}
+def time_engines(part: Part, run: Run, model: str, block: int, report: Reporter) -> list[Ceiling]:
+    """The engines' ceilings for one model in one block. Raises StackFailed."""
+    ceilings: list[Ceiling] = []
     artefact = part.artefacts[model]
+    wanted = {
+        (start.precision, part.group.loads[trial.load].payloads)
+        for start in part.starts
+        if start.model == model
+        for trial in start.trials
+    }
     for engine, env in part.engines.values():
-        report.step(f"bare engine {engine.id}, {model}, block {block}")
-        variables = server_variables(artefact, run.device, len(run.cpus.server), None)
-        variables["PAYLOADS_DIR"] = str(part.group.folder / "payloads")
-        ceilings[engine.id] = time_engine(
-            engine, env, variables, run.cpus.server, part.profile.engine_s, run_mark(run.id)
-        )
-        best = ceilings[engine.id]
-        report.note(
-            f"bare engine {engine.id}: {best.throughput_per_s:.1f} {part.group.unit}/s "
-            f"at batch {best.batch_size}"
-        )
+        for precision, payload_set in combinations(engine, wanted):
+            what = ", ".join(filter(None, (f"{engine.id}, {model}", precision, payload_set)))
+            report.step(f"bare engine {what}, block {block}")
+            variables = server_variables(
+                artefact, run.device, len(run.cpus.server), precision, None
+            )
+            variables["PAYLOADS_DIR"] = str(part.group.folder / "payloads")
+            best = time_engine(
+                *(engine, env, variables, precision, payload_set, run.cpus.server),
+                *(part.profile.engine_s, run_mark(run.id)),
+            )
+            ceilings.append(best)
+            report.note(
+                f"bare engine {what}: {best.throughput_per_s:.1f} {part.group.unit}/s "
+                f"at batch {best.batch_size}"
+            )
     return ceilings
 
 
+def ceiling_for(
+    ceilings: Sequence[Ceiling], engine: str | None, precision: str, load: Load
+) -> float | None:
+    """What an engine did with a load's payloads at this precision; None if it wasn't asked."""
+    return next(
+        (
+            one.throughput_per_s
+            for one in ceilings
+            if (one.engine, one.precision, one.payload_set) == (engine, precision, load.payloads)
+        ),
+        None,
+    )
+
+
+def highest_for(part: Part, ceilings: Sequence[Ceiling], load: Load) -> float:
+    """The most payloads per second that an engine finished at its main precision, of those that the
+    load sends or, where none was timed on these, of the main set.
+    """
+    main = [c for c in ceilings if c.precision == part.engines[c.engine][0].precisions[0]]
+    own = [c for c in main if c.payload_set == load.payloads]
+    return max(c.requests_per_s for c in own or [c for c in main if c.payload_set is None])
+
+
 def fix_rates(
-    part: Part, recorder: Recorder, model: str, ceilings: dict[str, Ceiling], report: Reporter
+    part: Part, recorder: Recorder, model: str, ceilings: Sequence[Ceiling], report: Reporter
 ) -> dict[str, float | None]:
     """The run's open rates by load, fixed by its first ceilings and kept in run.json.
 
@@ -50,11 +84,11 @@ def fix_rates(
     if model not in known:
         if not ceilings:
             return {}
-        highest = max(ceiling.requests_per_s for ceiling in ceilings.values())
-        loads = part.group.loads.values()
-        known[model] = {
-            load.name: rate for load in loads if (rate := offered_rate(load, highest)) is not None
+        offered = {
+            load.name: offered_rate(load, highest_for(part, ceilings, load))
+            for load in part.group.loads.values()
         }
+        known[model] = {name: rate for name, rate in offered.items() if rate is not None}
         recorder.save_facts()
         mine = [start for start in part.starts if start.model == model]
         asked = (mine, part.group, part.profile, recorder.run.device)
@@ -67,15 +101,14 @@ def measure_start(
     run: Run,
     recorder: Recorder,
     start: Start,
-    ceilings: dict[str, Ceiling],
+    ceilings: Sequence[Ceiling],
     report: Reporter,
 ) -> bool:
     """Serve one start's missing trials and write their rows. Returns whether all went well."""
     group, profile = part.group, part.profile
-    installed = part.installed[start.stack]
+    installed = at_precision(part.installed[start.stack], start.precision)
     artefact = part.artefacts[start.model]
     rates = fix_rates(part, recorder, start.model, ceilings, report)
-    own = ceilings.get(installed.stack.engine or "")
 
     def write(trial: Trial, figures: dict[str, Any], verdict: Verdict, detail: str | None) -> None:
         row = trial_record(
@@ -137,7 +170,10 @@ def measure_start(
         variables,
         start,
         {load.name: rates.get(load.name) for load in group.loads.values()},
-        own.throughput_per_s if own else None,
+        {
+            load.name: ceiling_for(ceilings, installed.stack.engine, start.precision, load)
+            for load in group.loads.values()
+        },
         todo,
         report,
         save,
@@ -154,7 +190,7 @@ def measure_part(part: Part, run: Run, recorder: Recorder, report: Reporter) -> 
     for row in part.stack_rows:
         recorder.save_stack(part, row)
     stored = recorder.facts["groups"][part.group.id]["engines"]
-    ceilings: dict[tuple[int, str], dict[str, Ceiling]] = {}
+    ceilings: dict[tuple[int, str], list[Ceiling]] = {}
     for start in part.starts:
         if recorder.complete(start):
             continue
@@ -164,10 +200,10 @@ def measure_part(part: Part, run: Run, recorder: Recorder, report: Reporter) -> 
                 ceilings[key] = time_engines(part, run, start.model, start.block, report)
             except StackFailed as failed:
                 report.note(str(failed))
-                ceilings[key], went_well = {}, False
+                ceilings[key], went_well = [], False
             stored += [
-                {"engine": name, "model": start.model, "block": start.block, **vars(ceiling)}
-                for name, ceiling in ceilings[key].items()
+                {"model": start.model, "block": start.block, **vars(ceiling)}
+                for ceiling in ceilings[key]
             ]
             recorder.save_facts()
         went_well &= measure_start(part, run, recorder, start, ceilings[key], report)

@@ -71,6 +71,7 @@ class Profile:
     every_interface: tuple[str, ...]
     first_interface: tuple[str, ...]
     further_models: tuple[str, ...]
+    further_precisions: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -123,7 +124,10 @@ class Interface:
 
 @dataclass(frozen=True)
 class Stack:
-    """One serving stack: how it is started, when it is ready, how it is called."""
+    """One serving stack: how it is started, when it is ready, how it is called.
+
+    `precision` is what it is started with; `precisions` all it offers, the main one first.
+    """
 
     id: str
     folder: Path
@@ -132,6 +136,7 @@ class Stack:
     server: dict[str, str]
     engine: str | None
     precision: str
+    precisions: tuple[str, ...]
     python: str
     max_batch: dict[str, int]
     container_only: bool
@@ -152,15 +157,20 @@ class Stack:
 
 @dataclass(frozen=True)
 class Engine:
-    """A bare engine: the physical limit for an artefact on this machine."""
+    """A bare engine: the physical limit for an artefact on this machine.
+
+    It is timed at each of its precisions (the main one first) on the main set of payloads, at the
+    main one on `payload_sets` too.
+    """
 
     id: str
     folder: Path
     title: str
     server: dict[str, str]
-    precision: str
+    precisions: tuple[str, ...]
     command: tuple[str, ...]
     batch_sizes: tuple[int, ...]
+    payload_sets: tuple[str, ...]
 
 
 def where(file: Path) -> str:
@@ -236,6 +246,7 @@ def load_profile(name: str, table: dict[str, Any], loads: dict[str, Load], file:
         every_interface=named("every_interface"),
         first_interface=named("first_interface"),
         further_models=named("further_models"),
+        further_precisions=named("further_precisions"),
     )
 
 
@@ -292,12 +303,18 @@ def per_device(value: Any) -> dict[str, Any]:
     return cast(dict[str, Any], value) if isinstance(value, dict) else {"cpu": value, "cuda": value}
 
 
+def precisions_of(value: str | list[str] | None) -> tuple[str, ...]:
+    """One precision or several, the main one first; fp32 unless told."""
+    return (value,) if isinstance(value, str) else tuple(value or ["fp32"])
+
+
 def load_stack(folder: Path) -> Stack:
     """Read a stack folder's stack.toml. Raises UserError."""
     file = folder / "stack.toml"
     data = read_toml(file, "stack")
     start = data["start"]
     ports = start["ports"]
+    precisions = precisions_of(data.get("precision"))
     for name, table in data["interfaces"].items():
         if table["port"] not in ports:
             hint = did_you_mean(table["port"], ports)
@@ -309,7 +326,8 @@ def load_stack(folder: Path) -> Stack:
         summary=data["summary"],
         server=per_device(data["server"]),
         engine=data.get("engine"),
-        precision=data.get("precision", "fp32"),
+        precision=precisions[0],
+        precisions=precisions,
         python=data.get("python", ">=3.11"),
         max_batch=per_device(data.get("max_batch")),
         container_only=data.get("container_only", False),
@@ -340,9 +358,10 @@ def load_engine(folder: Path) -> Engine:
         folder=folder,
         title=data["title"],
         server=per_device(data["server"]),
-        precision=data.get("precision", "fp32"),
+        precisions=precisions_of(data.get("precision")),
         command=tuple(data["command"]),
         batch_sizes=tuple(data.get("batch_sizes", (1, 2, 4, 8))),
+        payload_sets=tuple(data.get("payload_sets", ())),
     )
 
 

@@ -4,8 +4,8 @@ import json
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -23,7 +23,7 @@ class Ceiling:
     """An engine's best batch size, and every row it measured.
 
     `throughput_per_s` is in the group's unit; `requests_per_s`, payloads finished, is the same
-    number where a payload is one unit.
+    number where a payload is one unit. `payload_set`: what it was timed on, None the main one.
     """
 
     engine: str
@@ -31,6 +31,8 @@ class Ceiling:
     requests_per_s: float
     batch_size: int
     rows: tuple[dict[str, Any], ...]
+    precision: str = "fp32"
+    payload_set: str | None = None
 
 
 def read_rows(text: str) -> tuple[dict[str, Any], ...]:
@@ -50,11 +52,14 @@ def time_engine(
     engine: Engine,
     env: Path | None,
     variables: Mapping[str, str],
+    precision: str,
+    payload_set: str | None,
     cpus: Sequence[int],
     seconds: float,
     mark: str,
 ) -> Ceiling:
     """Run the engine at each of its batch sizes. Raises StackFailed."""
+    variables = {**variables, "PRECISION": precision, "PAYLOADS_SET": payload_set or ""}
     sizes = ",".join(map(str, engine.batch_sizes))
     (BUILD / "state").mkdir(parents=True, exist_ok=True)
     scratch = Path(tempfile.mkdtemp(prefix=f"engine-{engine.id}-", dir=BUILD / "state"))
@@ -76,7 +81,7 @@ def time_engine(
             process.wait()
         end_processes(marked(full[MARK]), 1)
         shutil.rmtree(scratch, ignore_errors=True)
-    return ceiling_of(engine.id, rows)
+    return replace(ceiling_of(engine.id, rows), precision=precision, payload_set=payload_set)
 
 
 def ceiling_of(engine: str, rows: tuple[dict[str, Any], ...]) -> Ceiling:
@@ -89,3 +94,17 @@ def ceiling_of(engine: str, rows: tuple[dict[str, Any], ...]) -> Ceiling:
         best["batch_size"],
         rows,
     )
+
+
+def combinations(
+    engine: Engine, wanted: Collection[tuple[str, str | None]]
+) -> list[tuple[str, str | None]]:
+    """The (precision, set of payloads) that an engine is timed with, of those that are `wanted`.
+
+    The main ones are always timed: rates are shares of them. Other sets only as engine.toml says,
+    and only at the main precision.
+    """
+    main = engine.precisions[0]
+    known = [(main, None), *((main, each) for each in engine.payload_sets)]
+    known += [(precision, None) for precision in engine.precisions[1:]]
+    return [each for each in known if each == (main, None) or each in wanted]

@@ -73,7 +73,7 @@ def make_plan(
         "request": group.request,
         "client_batch": client_batch,
         "seed": seed,
-        "payloads": [{"name": p.name, "path": str(p.path)} for p in payloads],
+        "payloads": [payload.planned() for payload in payloads],
         "expected": [artefact.expected.get(p.name) for p in payloads],
         "load": load,
         "warmup_s": warmup_s,

@@ -42,7 +42,8 @@ def group_digests(part: "Part", device: str) -> dict[str, str]:
     Locks and k6.js are listed beside the folder they lie in, so that a difference is named.
     """
     folder = part.group.folder
-    payloads = (str(payload.path.relative_to(folder)) for payload in part.payloads)
+    files = (payload.path for payload in part.payloads if payload.path)
+    payloads = (str(file.relative_to(folder)) for file in files)
     names = ["group.toml", "payloads/manifest.json", *payloads]
     names += ["model", "model/requirements.cpu.lock"]
     for engine in part.engines:

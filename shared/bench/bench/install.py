@@ -1,7 +1,7 @@
 """Make a stack ready to be started: prerequisites, environment, conversions from the artefact."""
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.artefact import Artefact
@@ -84,8 +84,13 @@ def is_installed(stack: Stack, device: str) -> bool:
     return (environment_path(stack.folder, device) / "lock.stamp").exists()
 
 
+def at_precision(installed: Installed, precision: str) -> Installed:
+    """The same installation, to be started with one of the precisions it offers."""
+    return replace(installed, stack=replace(installed.stack, precision=precision))
+
+
 def server_variables(
-    artefact: Artefact, device: str, threads: int, prepared: Path | None
+    artefact: Artefact, device: str, threads: int, precision: str, prepared: Path | None
 ) -> dict[str, str]:
     """The variables of shared/README.md that do not depend on one start."""
     variables = {
@@ -93,6 +98,7 @@ def server_variables(
         "MODEL": artefact.model,
         "DEVICE": device,
         "THREADS": str(threads),
+        "PRECISION": precision,
     }
     if prepared:
         variables["PREPARED_DIR"] = str(prepared)
@@ -110,12 +116,11 @@ def prepare(
     """
     stack = installed.stack
     if not stack.prepare:
-        return server_variables(artefact, device, threads, None)
-    key = combined(
-        [artefact.digest, installed.lock_sha256 or "", device, folder_digest(stack.folder)]
-    )[:16]
+        return server_variables(artefact, device, threads, stack.precision, None)
+    sources = [artefact.digest, installed.lock_sha256 or "", device, folder_digest(stack.folder)]
+    key = combined([*sources, stack.precision])[:16]
     home = BUILD / "prepared" / stack.folder.parent.name / stack.id / key
-    variables = server_variables(artefact, device, threads, home)
+    variables = server_variables(artefact, device, threads, stack.precision, home)
     if home.exists():
         return variables
     report.step(f"{stack.id}: converting {artefact.model} for it")

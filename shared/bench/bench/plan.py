@@ -18,7 +18,10 @@ PROBES = 7
 
 @dataclass(frozen=True)
 class Trial:
-    """One planned measurement. `id` is its file name below trials/."""
+    """One planned measurement. `id` is its file name below trials/.
+
+    `variant` is the part of file names that tells another precision than the stack's main one.
+    """
 
     id: str
     group_id: str
@@ -29,6 +32,8 @@ class Trial:
     client_batch: int
     block: int
     seed: int
+    precision: str = "fp32"
+    variant: str = ""
 
 
 @dataclass(frozen=True)
@@ -40,15 +45,25 @@ class Start:
     model: str
     block: int
     trials: tuple[Trial, ...]
+    precision: str = "fp32"
 
 
-def loads_for(group: Group, profile: Profile, model: str, first: bool) -> list[Load]:
+def loads_for(
+    group: Group, profile: Profile, model: str, first: bool, main_precision: bool
+) -> list[Load]:
     """The loads a profile asks of one interface of one model, in group.toml's order."""
     if model != group.models[0]:
-        names = set(profile.further_models if first else ())
+        names = set(profile.further_models if first and main_precision else ())
+    elif not main_precision:
+        names = set(profile.further_precisions if first else ())
     else:
         names = {*profile.every_interface, *(profile.first_interface if first else ())}
     return [load for name, load in group.loads.items() if name in names]
+
+
+def variant_of(stack: Stack, precision: str | None) -> str:
+    """What tells a precision in file names: nothing for the stack's main one."""
+    return "" if precision in (None, stack.precisions[0]) else f".{precision}"
 
 
 def trials_of(
@@ -59,16 +74,18 @@ def trials_of(
     block: int,
     seed: int,
     only: str | None,
+    precision: str,
 ) -> tuple[Trial, ...]:
     """A stack's trials in one block. `only` is INTERFACE. The order of loads is seeded."""
     trials: list[Trial] = []
+    variant = variant_of(stack, precision)
     for place, interface in enumerate(stack.interfaces):
         if only and interface.name != only:
             continue
-        for load in loads_for(group, profile, model, place == 0 or only is not None):
+        for load in loads_for(group, profile, model, place == 0 or only is not None, not variant):
             trials.append(
                 Trial(
-                    id=f"{group.id.split('-')[0]}.{stack.id}.{model}.{interface.name}"
+                    id=f"{group.id.split('-')[0]}.{stack.id}.{model}{variant}.{interface.name}"
                     f".{load.name}.b{block}",
                     group_id=group.id,
                     stack=stack.id,
@@ -79,6 +96,8 @@ def trials_of(
                     block=block,
                     # The same payload order for all stacks, another one each block.
                     seed=seed * 1000 + block,
+                    precision=precision,
+                    variant=variant,
                 )
             )
     random.Random(f"{seed}/{block}/{model}/loads").shuffle(trials)
@@ -92,17 +111,24 @@ def make_starts(
     models: Sequence[str],
     seed: int,
     interface: str | None,
+    only_precision: str | None = None,
 ) -> list[Start]:
-    """All starts of a run: in each block every stack once a model, in fresh seeded order."""
+    """All starts of a run: in each block every stack once a model and precision, in fresh seeded
+    order."""
     starts: list[Start] = []
     for block in range(1, profile.blocks + 1):
         for model in models:
-            order = list(stacks)
+            order = [
+                (stack, precision)
+                for stack in stacks
+                for precision in stack.precisions
+                if only_precision in (None, precision)
+            ]
             random.Random(f"{seed}/{block}/{group.id}/{model}/stacks").shuffle(order)
-            for stack in order:
-                trials = trials_of(group, stack, profile, model, block, seed, interface)
+            for stack, precision in order:
+                trials = trials_of(group, stack, profile, model, block, seed, interface, precision)
                 if trials:
-                    starts.append(Start(group.id, stack.id, model, block, trials))
+                    starts.append(Start(group.id, stack.id, model, block, trials, precision))
     return starts
 
 

@@ -44,6 +44,7 @@ def group_facts(part: "Part", run: "Run") -> dict[str, Any]:
                 "content_sha256": artefact.digest,
                 "weights": artefact.weights,
                 "source": artefact.manifest.get("source"),
+                "quality": artefact.manifest.get("quality"),
                 "files": artefact.manifest["files"],
             }
             for model, artefact in part.artefacts.items()
@@ -58,12 +59,17 @@ def group_facts(part: "Part", run: "Run") -> dict[str, Any]:
         "versions": {stack: installed.version for stack, installed in part.installed.items()},
         "started_with": {
             stack: started_with(
-                installed, server_variables(artefact, run.device, len(run.cpus.server), None)
+                installed,
+                server_variables(
+                    artefact, run.device, len(run.cpus.server), installed.stack.precision, None
+                ),
             )
             for stack, installed in part.installed.items()
             for artefact in list(part.artefacts.values())[:1]
         },
-        "order": [[start.block, start.model, start.stack] for start in part.starts],
+        "order": [
+            [start.block, start.model, start.stack, start.precision] for start in part.starts
+        ],
         "engines": [],
         "rates": {},
     }

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from bench.plan import Start, Trial
+from bench.plan import Start, Trial, variant_of
 from bench.rows import stack_record
 from bench.setup import Part, Run
 from bench.store import read_json, write_json
@@ -29,16 +29,20 @@ class Recorder:
         row = read_json(self.trial_file(trial))
         return row is not None and "NOT_MEASURED" not in row.get("reasons", ["NOT_MEASURED"])
 
-    def stack_file(self, group: str, stack: str, model: str, interface: str, block: int) -> Path:
+    def stack_file(
+        self, group: str, stack: str, model: str, interface: str, block: int, variant: str = ""
+    ) -> Path:
         """Where a start's row for one interface lies."""
-        name = f"{group.split('-')[0]}.{stack}.{model}.{interface}.b{block}.json"
+        name = f"{group.split('-')[0]}.{stack}.{model}{variant}.{interface}.b{block}.json"
         return self.run.folder / "stacks" / name
 
     def complete(self, start: Start) -> bool:
         """Whether a start's trials are done and were looked back on: only then it has a row."""
         return all(
             self.done(t)
-            and self.stack_file(t.group_id, t.stack, t.model, t.interface, t.block).exists()
+            and self.stack_file(
+                t.group_id, t.stack, t.model, t.interface, t.block, t.variant
+            ).exists()
             for t in start.trials
         )
 
@@ -46,4 +50,6 @@ class Recorder:
         """Write one stack row."""
         record = stack_record(self.run, part, row)
         keys = (row["stack"], row["model"], row["interface"], row["block"] or 0)
-        write_json(self.stack_file(part.group.id, *keys), record)
+        installed = part.installed.get(row["stack"])
+        variant = variant_of(installed.stack, row.get("precision")) if installed else ""
+        write_json(self.stack_file(part.group.id, *keys, variant), record)

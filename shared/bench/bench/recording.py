@@ -128,7 +128,7 @@ def record_stack(
             "request": group.request,
             "client_batch": 1,
             "seed": SEED,
-            "payloads": [{"name": p.name, "path": str(p.path)} for p in payloads],
+            "payloads": [payload.planned() for payload in payloads],
             "expected": [None] * len(payloads),
             "load": {"kind": "closed", "users": 1},
             "warmup_s": 0,

@@ -11,7 +11,7 @@ from bench.artefact import Artefact, ensure_artefact
 from bench.config import Stack
 from bench.cpus import CpuSplit, format_cpus
 from bench.errors import UserError
-from bench.install import install, prepare
+from bench.install import at_precision, install, prepare
 from bench.paths import BUILD
 from bench.progress import Reporter
 from bench.server import Running
@@ -28,11 +28,17 @@ def served(
     device = resolve_device(settings.device)
     model = settings.model or group.models[0]
     artefact = ensure_artefact(group, model, settings.weights, report)
-    installed = install(stack, device, settings.runtime, report)
+    precision = settings.precision or stack.precision
+    if precision not in stack.precisions:
+        hint = config.did_you_mean(precision, list(stack.precisions))
+        raise UserError(
+            f"PRECISION={precision}: {group.id}/{stack.id} has none of that name, {hint}"
+        )
+    installed = at_precision(install(stack, device, settings.runtime, report), precision)
     variables = prepare(installed, artefact, device, len(cpus.server), report)
     report.step(f"starting {group.id}/{stack.id}")
     mark = f"{BUILD}:serve:{os.getpid()}"
-    running = server.start(stack, installed.env, variables, cpus.server, logs, mark)
+    running = server.start(installed.stack, installed.env, variables, cpus.server, logs, mark)
     try:
         server.wait_ready(running)
         yield running, artefact

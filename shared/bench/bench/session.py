@@ -11,7 +11,7 @@ from bench.device import wrong_device
 from bench.errors import StackFailed
 from bench.gate import pass_again, pass_gate
 from bench.install import Installed
-from bench.plan import Start, Trial
+from bench.plan import Start, Trial, variant_of
 from bench.probing import search
 from bench.processes import TreeMeter, tree_pss_bytes
 from bench.progress import Reporter
@@ -98,18 +98,22 @@ def run_start(
     variables: Mapping[str, str],
     start: Start,
     rates: Mapping[str, float | None],
-    engine_per_s: float | None,
+    engine_per_s: Mapping[str, float | None],
     todo: tuple[Trial, ...],
     report: Reporter,
     save: Save,
     save_start: SaveStart,
     condemn: Condemn,
 ) -> bool:
-    """Serve one start's trials. Returns whether all went well; whatever happened has its rows."""
+    """Serve one start's trials. Returns whether all went well; whatever happened has its rows.
+
+    `rates` and `engine_per_s` (the ceiling of the stack's bare engine) are by load.
+    """
     stack = installed.stack
     interfaces = list(dict.fromkeys(trial.interface for trial in start.trials))
-    logs = bench.raw / f"{stack.id}.{start.model}.b{start.block}"
-    place = f"{stack.id}, block {start.block}"
+    variant = variant_of(stack, stack.precision)
+    logs = bench.raw / f"{stack.id}.{start.model}{variant}.b{start.block}"
+    place = f"{stack.id}{variant.replace('.', ' ')}, block {start.block}"
     left = list(todo)
     facts: dict[str, dict[str, Any]] = {name: {} for name in interfaces}
     fault: str | None = None
@@ -156,7 +160,8 @@ def run_start(
                 report.step(f"{place}: {trial.interface}: {trial.load}")
                 ask = search if load.kind in SEARCHES else measure
                 figures, verdict = ask(
-                    bench, running, artefact, trial, load, rate, engine_per_s, idle_mb, before
+                    *(bench, running, artefact, trial, load, rate),
+                    *(engine_per_s[trial.load], idle_mb, before),
                 )
                 save(trial, figures, verdict, verdict.detail)
             left.remove(trial)

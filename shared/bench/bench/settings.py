@@ -19,6 +19,7 @@ VARIABLES = {
     "STACK": "a stack's folder name, or <group>/<stack>; several with commas; default: all",
     "INTERFACE": "only this interface (rest, grpc, sse, …); default: all a stack offers",
     "MODEL": "only this model of the group; default: all that the profile asks for",
+    "PRECISION": "only this precision (fp32, int8, …); default: all that the profile asks for",
     "PROFILE": "smoke (minutes), standard (3 blocks), publish (≥ 5 blocks), or a group's own",
     "DEVICE": "auto, cpu or cuda; auto is cuda if there is one",
     "RUNTIME": "native (processes), container, or ambient (the Python that is already there)",
@@ -45,6 +46,7 @@ class Settings:
     weights: str
     run: str | None
     duration_s: float | None
+    precision: str | None = None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -74,6 +76,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         weights=values["WEIGHTS"],
         run=environ.get("RUN") or None,
         duration_s=duration,
+        precision=environ.get("PRECISION") or None,
     )
 
 

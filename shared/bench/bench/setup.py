@@ -73,6 +73,10 @@ def select(settings: Settings) -> list[tuple[Group, Profile, list[Stack]]]:
         if settings.model and settings.model not in group.models:
             hint = config.did_you_mean(settings.model, list(group.models))
             raise UserError(f"MODEL={settings.model}: {group.id} has none of that name, {hint}")
+        precisions = {precision for stack in stacks for precision in stack.precisions}
+        if settings.precision and settings.precision not in precisions:
+            hint = config.did_you_mean(settings.precision, sorted(precisions))
+            raise UserError(f"PRECISION={settings.precision}: no selected stack has it, {hint}")
         parts.append((group, profile, stacks))
     known = {i.name for _, _, stacks in parts for stack in stacks for i in stack.interfaces}
     if settings.interface and settings.interface not in known:
@@ -138,7 +142,9 @@ def set_up(
             )
             part.engines[engine.id] = (engine, env)
     usable = [installed.stack for installed in part.installed.values()]
-    part.starts = make_starts(group, usable, profile, models, run.seed, settings.interface)
+    part.starts = make_starts(
+        group, usable, profile, models, run.seed, settings.interface, settings.precision
+    )
     return part
 
 

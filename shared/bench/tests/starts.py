@@ -93,7 +93,7 @@ class Place:
             {"THREADS": "1"},
             Start(GROUP.name, stack.id, "digest", 1, trials),
             {name: (rates or {}).get(name) for name in self.bench.group.loads},
-            None,
+            dict.fromkeys(self.bench.group.loads),
             trials,
             Quiet(Console(quiet=True)),
             save,

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import config
-from bench.artefact import payloads_of, read_payloads
+from bench.artefact import Payload, payloads_of, read_payloads
 from bench.errors import UserError
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
@@ -129,7 +129,7 @@ def test_payloads_held_back_can_tell_something(tmp_path: Path, held: int, says: 
 def test_a_load_is_sent_its_own_set_of_payloads(tmp_path: Path) -> None:
     """A load without a set gets the main set only, never what is held back or of another set; a set
     that no payload is of would be a load that sends nothing."""
-    folder = edited(tmp_path, "group.toml", 'users = 2\n[', 'users = 2\npayloads = "long"\n[')
+    folder = edited(tmp_path, "group.toml", "users = 2\n[", 'users = 2\npayloads = "long"\n[')
     manifest = folder / "payloads" / "manifest.json"
     with pytest.raises(UserError, match=r"loads\.closed-2\.payloads.*'long'.*\(main\)"):
         read_payloads(config.load_group(folder))
@@ -143,3 +143,21 @@ def test_a_load_is_sent_its_own_set_of_payloads(tmp_path: Path) -> None:
     assert [p.name for p in payloads_of(payloads, group.loads["closed-2"])] == long
     main = {p.name for p in payloads_of(payloads, group.loads["constant-2"])}
     assert main == {e["name"] for e in entries if not e.get("set") and not e.get("audit")}
+
+
+def test_a_text_may_stand_in_the_manifest_itself(tmp_path: Path) -> None:
+    """A text is sent as its UTF-8 and its change changes the digest; an entry that has neither text
+    nor file would be a payload of nothing."""
+    folder = edited(tmp_path, "group.toml", "", "")
+    manifest = folder / "payloads" / "manifest.json"
+    entries = json.loads(manifest.read_text())
+
+    def first(**entry: str) -> Payload:
+        manifest.write_text(json.dumps([{"name": "greeting", **entry}, *entries]))
+        return read_payloads(config.load_group(folder))[0]
+
+    hello, other = first(text="grüß dich"), first(text="hello")
+    assert hello.data() == "grüß dich".encode() and hello.sha256 != other.sha256
+    assert hello.planned() == {"name": "greeting", "text": "grüß dich"}
+    with pytest.raises(UserError, match=r"manifest\.json: .greeting. has neither a file"):
+        first()

@@ -4,14 +4,16 @@ import os
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from bench import prometheus
-from bench.config import Load, load_group, load_stack
+from bench.blocks import ceiling_for
+from bench.config import Load, load_engine, load_group, load_stack
 from bench.cpus import format_cpus, parse_cpus, split_cpus
-from bench.engines import ceiling_of
+from bench.engines import Ceiling, ceiling_of, combinations
 from bench.errors import UserError
 from bench.generator import load_plan
 from bench.plan import START_S, estimate_s, make_starts, offered_rate, trial_s
@@ -118,6 +120,48 @@ def test_the_order_is_seeded_and_differs_between_blocks() -> None:
     starts = make_starts(group, stacks, profile, group.models, 1, None)
     ids = [trial.id for start in starts for trial in start.trials]
     assert len(set(ids)) == len(ids) == 15
+
+
+def test_a_precision_is_a_start_of_its_own_at_its_own_loads() -> None:
+    """Broken by a second precision under the first one's rows, by one that is measured at every
+    load, or by names of the main precision's rows that change because there is another."""
+    group = load_group(FIXTURES)
+    group = replace(group, models=("digest", "other"))
+    profile = replace(
+        group.profiles["standard"], blocks=1, further_precisions=("closed-2",), further_models=()
+    )
+    stack = replace(load_stack(FIXTURES / "steady"), precisions=("fp32", "int8"))
+    starts = make_starts(group, [stack], profile, group.models, 1, None)
+    ids = {start.precision: [t.id for t in start.trials] for start in starts}
+    alone = make_starts(group, [load_stack(FIXTURES / "steady")], profile, group.models, 1, None)
+    assert ids["fp32"] == [trial.id for start in alone for trial in start.trials]
+    assert ids["int8"] == ["9.steady.digest.int8.rest.closed-2.b1"]
+    only = make_starts(group, [stack], profile, group.models, 1, None, "int8")
+    assert [start.precision for start in only] == ["int8"]
+
+
+def test_an_engine_is_timed_for_what_is_measured() -> None:
+    """A ceiling of the wrong precision or of easier payloads would make an efficiency of them."""
+    engine = replace(
+        load_engine(FIXTURES / "engines" / "plain"),
+        precisions=("fp32", "int8"),
+        payload_sets=("long",),
+    )
+    assert combinations(engine, {("fp32", None)}) == [("fp32", None)]
+    wanted = {("int8", None), ("fp32", "long"), ("fp32", "odd"), ("int8", "long")}
+    assert combinations(engine, wanted) == [("fp32", None), ("fp32", "long"), ("int8", None)]
+    ceilings = [
+        Ceiling("plain", per_s, per_s, 1, (), precision, payload_set)
+        for (precision, payload_set), per_s in zip(
+            combinations(engine, wanted), (100.0, 10.0, 200.0), strict=True
+        )
+    ]
+    main, long = OPEN, replace(OPEN, payloads="long")
+    assert ceiling_for(ceilings, "plain", "fp32", main) == 100
+    assert ceiling_for(ceilings, "plain", "fp32", long) == 10
+    assert ceiling_for(ceilings, "plain", "int8", main) == 200
+    assert ceiling_for(ceilings, "plain", "int8", long) is None
+    assert ceiling_for(ceilings, "other", "fp32", main) is None
 
 
 def test_prometheus_text_is_read_by_name_and_labels() -> None:

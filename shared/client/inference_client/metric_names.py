@@ -14,7 +14,7 @@ class MetricName:
     """One shared metric: its name, the unit it counts in, and what it means."""
 
     name: str
-    unit: Literal["seconds", "requests", "items", "batches", "share"]
+    unit: Literal["seconds", "requests", "items", "batches", "tokens", "share"]
     meaning: str
 
 
@@ -33,5 +33,7 @@ METRIC_NAMES: tuple[MetricName, ...] = (
     MetricName("batch_executions_count", "batches", "batches executed"),
     MetricName("refused_count", "requests", "requests refused because the server was too busy"),
     MetricName("cache_hits_count", "requests", "requests answered from a cache, not computed"),
+    MetricName("tokens_sum", "tokens", "input tokens executed, padding left out"),
+    MetricName("padded_tokens_sum", "tokens", "input tokens executed, padding included"),
     MetricName("kv_cache_usage", "share", "share of the key-value cache that is in use, 0 to 1"),
 )

@@ -29,10 +29,11 @@ type Plan struct {
 	raw []byte // as the file has it: what k6.js sees
 }
 
-// Payload is one real input; `bytes` is read once and shared by all users.
+// Payload is one real input, a file or a text in the plan itself; `bytes` is read once and shared by all users.
 type Payload struct {
-	Name string `json:"name"`
-	Path string `json:"path"`
+	Name string  `json:"name"`
+	Path string  `json:"path"`
+	Text *string `json:"text"`
 
 	bytes []byte
 }
@@ -77,6 +78,10 @@ func ReadPlan(path string) (*Plan, error) {
 	}
 	for i := range plan.Payloads {
 		payload := &plan.Payloads[i]
+		if payload.Text != nil {
+			payload.bytes = []byte(*payload.Text)
+			continue
+		}
 		if payload.bytes, err = os.ReadFile(payload.Path); err != nil {
 			return nil, fmt.Errorf("%s: payload %q: %w", path, payload.Name, err)
 		}

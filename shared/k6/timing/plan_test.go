@@ -66,3 +66,22 @@ func TestBadPlansAreRefusedByName(t *testing.T) {
 		}
 	}
 }
+
+// A payload whose text stands in the plan is that text, also an empty one, and no file is looked for.
+func TestATextInThePlanIsThePayload(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "plan.json")
+	plan := `{"mode": "check", "timeout_s": 1, "answers": "a", "summary": "s",
+		"payloads": [{"name": "greeting", "text": "grüß dich"}, {"name": "nothing", "text": ""}]}`
+	if err := os.WriteFile(path, []byte(plan), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	read, err := ReadPlan(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i, want := range []string{"grüß dich", ""} {
+		if got := string(read.Payloads[i].bytes); got != want {
+			t.Errorf("payload %d is %q, not %q", i, got, want)
+		}
+	}
+}

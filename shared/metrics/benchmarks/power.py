@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from metrics import compare
 
-RUN = Path(__file__).resolve().parents[3] / "results" / "20261121-121722-e325"
+RUN = Path(__file__).resolve().parents[3] / "results" / "20261121-181655-26a4"
 METRICS = ("throughput_per_s", "latency_p50_ms", "latency_p95_ms", "cpu_cores_used")
 BLOCKS = (3, 5, 10)
 PUBLISH_BLOCKS = 5

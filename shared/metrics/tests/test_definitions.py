@@ -471,6 +471,7 @@ def test_samples_counters_and_context(tmp_path: Path) -> None:
             "queue_seconds_sum": 2, "queue_seconds_count": 50,
             "inference_seconds_sum": 5, "inference_seconds_count": 50,
             "batch_items_sum": 50, "batch_executions_count": 25, "cache_hits_count": 3,
+            "tokens_sum": 600, "padded_tokens_sum": 900,
             "kv_cache_usage": 0.4, "users": 5,
         },
     )  # fmt: skip
@@ -479,6 +480,7 @@ def test_samples_counters_and_context(tmp_path: Path) -> None:
         "gpu_memory_mb": 1000.00002, "power_w": 100, "energy_j_per_unit": 4, "queue_ms": 40,
         "inference_ms": 100, "batch_mean": 2, "batch_efficiency": 0.25, "serving_efficiency": 0.25,
         "memory_growth_mb": 150.5, "cache_hits": 3, "window_s": 2,
+        "tokens_per_s": 300, "padding_waste": 1.5, "memory_mb_per_1000": 10020,
         "kv_cache_usage": 0.4, "throughput_per_user_per_s": 5, "units_per_answer": 1,
     }  # fmt: skip
     assert {name: found[name] for name in expected} == pytest.approx(expected)

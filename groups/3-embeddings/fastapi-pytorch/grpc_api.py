@@ -1,0 +1,76 @@
+"""The gRPC interface, on the same event loop and in front of the same queue as the HTTP one."""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import grpc
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+import embed_pb2 as pb
+import metrics
+from embed_pb2_grpc import EmbedderServicer, add_EmbedderServicer_to_server
+from embedder import Embedder, Options
+from errors import QUEUE_FULL, RequestError
+from model import Model
+from settings import Settings
+
+SERVICE = "study.embed.v1.Embedder"
+RETRY_AFTER = (("grpc-retry-pushback-ms", "1000"),)
+
+
+class EmbedService(EmbedderServicer):
+    def __init__(self, embedder: Embedder, model: Model) -> None:
+        self._embedder = embedder
+        self._model = model
+
+    async def Embed(self, request: Any, context: Any) -> pb.EmbedResponse:
+        options = Options(
+            request.model if request.HasField("model") else None,
+            request.dimensions if request.HasField("dimensions") else None,
+            request.normalize if request.HasField("normalize") else True,
+            request.truncate if request.HasField("truncate") else True,
+        )
+        try:
+            answer = await self._embedder.embed(list(request.inputs), options)
+        except RequestError as error:
+            fault = error.fault
+            metrics.REQUESTS.labels("grpc", fault.code).inc()
+            if fault is QUEUE_FULL:
+                metrics.REFUSED.labels("grpc").inc()
+                await context.abort(fault.grpc, error.message, RETRY_AFTER)
+            await context.abort(fault.grpc, error.message)
+            raise AssertionError from None  # abort raises
+        metrics.REQUESTS.labels("grpc", "ok").inc()
+        return pb.EmbedResponse(
+            embeddings=[pb.Embedding(values=vector) for vector in answer.vectors.tolist()],
+            prompt_tokens=answer.tokens,
+            model=self._model.name,
+        )
+
+
+async def start(
+    settings: Settings, embedder: Embedder, model: Model
+) -> Callable[[], Awaitable[None]]:
+    """Listens when it returns; the result stops it. Raises RuntimeError if the port is taken."""
+    server = grpc.aio.server(
+        maximum_concurrent_rpcs=settings.max_connections,
+        options=[
+            ("grpc.so_reuseport", 0),  # else a second server would share the port unnoticed
+            ("grpc.max_receive_message_length", settings.max_body_bytes),
+            ("grpc.max_concurrent_streams", 256),
+            ("grpc.keepalive_time_ms", 60_000),
+        ],
+    )
+    add_EmbedderServicer_to_server(EmbedService(embedder, model), server)
+    servicer: Any = health.aio.HealthServicer()  # pyright: ignore
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for service in ("", SERVICE):
+        await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+    server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+    await server.start()
+
+    async def stop() -> None:
+        await servicer.enter_graceful_shutdown()
+        await server.stop(settings.grace_s)
+
+    return stop

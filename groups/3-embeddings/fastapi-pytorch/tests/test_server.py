@@ -1,0 +1,305 @@
+"""One server, asked rightly, wrongly and too much. Each test leaves it as it was."""
+
+import asyncio
+import base64
+import json
+import statistics
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+import httpx
+import numpy as np
+import pytest
+from rich.console import Console
+
+from bench.environments import ensure_environment
+from bench.progress import Reporter
+
+TESTS = Path(__file__).resolve().parent
+TOLERANCE = 1e-4  # of 1 − cosine: the group's parity tolerance for fp32
+OVERLOAD = 4  # times what the server served
+SECONDS = 6
+
+
+@pytest.fixture(autouse=True)
+def serves_afterwards(server: Any, http: httpx.Client, embed: Any) -> Iterator[None]:
+    """After every test in this file the server answers a good request on both interfaces."""
+    yield
+    assert server.alive()
+    assert http.post("/v1/embeddings", json={"input": "rain"}).status_code == 200
+    assert len(embed("rain").embeddings) == 1
+    assert http.get("/ready").status_code == 200
+
+
+def text(server: Any, number: int) -> str:
+    return server.payload(number).decode()
+
+
+def drift(a: Any, b: Any) -> float:
+    return 1 - float(np.dot(a, b) / np.linalg.norm(a) / np.linalg.norm(b))
+
+
+def vectors(response: httpx.Response) -> list[np.ndarray]:
+    assert response.status_code == 200, response.text
+    data = response.json()["data"]
+    assert [each["index"] for each in data] == list(range(len(data)))
+    return [
+        np.frombuffer(base64.b64decode(each["embedding"]), "<f4")
+        if isinstance(each["embedding"], str)
+        else np.asarray(each["embedding"])
+        for each in data
+    ]
+
+
+def test_every_text_of_a_mixed_batch_gets_its_own_vector(
+    http: httpx.Client, embed: Any, server: Any, reference: dict[str, np.ndarray]
+):
+    """Vector i belongs to text i and is the reference's, on both interfaces and in both formats.
+    Breaks if batches, which are sorted by length, are given back in that order; if padding takes
+    part in the mean; or with a limit other than the model's."""
+    chosen = [*range(40), *(i for i, p in enumerate(server.payloads) if p.probe and p.set == "probe")]
+    names = [server.payloads[i].name for i in chosen]
+    texts = [text(server, i) for i in chosen]
+    assert {"one-space", "over-long", "arabic"} <= set(names)
+    plain = http.post("/v1/embeddings", json={"input": texts, "model": "minilm"})
+    packed = http.post("/v1/embeddings", json={"input": texts, "encoding_format": "base64"})
+    for found in (
+        vectors(plain),
+        vectors(packed),
+        [np.asarray(each.values) for each in embed(*texts).embeddings],
+    ):
+        assert len(found) == len(texts)
+        for name, vector in zip(names, found, strict=True):
+            assert drift(vector, reference[name]) <= TOLERANCE, name
+            assert abs(np.linalg.norm(vector) - 1) < 1e-5
+    usage = plain.json()["usage"]
+    assert usage["prompt_tokens"] == usage["total_tokens"] >= 2 * len(texts)
+
+
+def test_options(http: httpx.Client, embed: Any):
+    """Each option changes what its name says, and nothing else."""
+    whole = vectors(http.post("/v1/embeddings", json={"input": "rain on the roof"}))[0]
+    raw = vectors(
+        http.post("/v1/embeddings", json={"input": "rain on the roof", "normalize": False})
+    )[0]
+    assert abs(np.linalg.norm(raw) - 1) > 0.01 and drift(raw, whole) < 1e-6
+    few = vectors(http.post("/v1/embeddings", json={"input": "rain on the roof", "dimensions": 64}))
+    assert len(few[0]) == 64 and drift(few[0], whole[:64]) < 1e-6
+    assert abs(np.linalg.norm(few[0]) - 1) < 1e-5
+    over_grpc = embed("rain on the roof", dimensions=64, normalize=False).embeddings[0].values
+    assert np.allclose(over_grpc, raw[:64], atol=1e-6)
+    long = {"input": "word " * 400, "truncate": False}
+    refused = http.post("/v1/embeddings", json=long)
+    assert_refused(refused, 400, "text_too_long", "402 tokens", "256")
+    assert http.post("/v1/embeddings", json={**long, "truncate": True}).status_code == 200
+
+
+def test_the_openai_client_works_unchanged(server: Any, reference: dict[str, np.ndarray]):
+    """Its own default (base64), its own errors. Breaks if any field it reads is missing."""
+    environment = ensure_environment(TESTS, "cpu", Reporter(Console(quiet=True)))
+    texts = [text(server, i) for i in range(3)]
+    script = (str(environment / "bin" / "python"), "-P", str(TESTS / "openai_client.py"))
+    done = subprocess.run(
+        [*script, f"{server.url}/v1", json.dumps(texts)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    for i, vector in enumerate(found["vectors"]):
+        assert drift(vector, reference[server.payloads[i].name]) <= TOLERANCE
+    assert drift(found["floats"], found["vectors"][0]) < 1e-6
+    assert found["few"] == 16 and found["tokens"] > 6 and found["models"] == ["minilm"]
+    assert found["unknown model"][0] == "NotFoundError" and "minilm" in found["unknown model"][1]
+    assert found["empty"][0] == "BadRequestError" and "empty" in found["empty"][1]
+
+
+def assert_refused(response: httpx.Response, status: int, code: str, *words: str) -> None:
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert error["code"] == code and error["type"] == "invalid_request_error"
+    for word in words:
+        assert word in error["message"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "code", "words"),
+    [
+        (b"", 400, "bad_request", "empty"),
+        (b'{"input": "a"', 400, "bad_json", "JSON"),
+        (b'["a"]', 400, "bad_request", "object"),
+        (b"\xff\xfe", 400, "bad_json", "JSON"),
+        ({}, 400, "bad_input", "missing"),
+        ({"input": []}, 400, "empty_input", "no text"),
+        ({"input": ""}, 400, "empty_input", "text 0 is empty"),
+        ({"input": ["a", "", "b"]}, 400, "empty_input", "text 1 is empty"),
+        ({"input": 7}, 400, "bad_input", "list of texts"),
+        ({"input": {"text": "a"}}, 400, "bad_input", "list of texts"),
+        ({"input": ["a", None]}, 400, "bad_input", "input 1"),
+        ({"input": [101, 102]}, 400, "bad_input", "token ids"),
+        ({"input": [[101, 102]]}, 400, "bad_input", "token ids"),
+        ({"input": ["a"] * 10_000}, 400, "too_many_texts", "10000 texts"),
+        ({"input": "a" * 200_000}, 400, "text_too_long", "200000 characters"),
+        ({"input": "a" * 10_000_000}, 413, "body_too_large", "4000000"),
+        ({"input": "a", "model": "gpt-9"}, 404, "model_not_found", "gpt-9"),
+        ({"input": "a", "model": 9}, 400, "bad_request", "model"),
+        ({"input": "a", "encoding_format": "hex"}, 400, "bad_encoding_format", "base64"),
+        ({"input": "a", "dimensions": 0}, 400, "bad_dimensions", "384"),
+        ({"input": "a", "dimensions": 385}, 400, "bad_dimensions", "384"),
+        ({"input": "a", "dimensions": "64"}, 400, "bad_option", "dimensions"),
+        ({"input": "a", "normalize": "yes"}, 400, "bad_option", "normalize"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_bad_http_requests(http: httpx.Client, body: Any, status: int, code: str, words: str):
+    """Each is refused with a 4xx whose sentence names the fault."""
+    asked = {"content": body} if isinstance(body, bytes) else {"json": body}
+    assert_refused(http.post("/v1/embeddings", **asked), status, code, words)
+
+
+def test_half_a_character(http: httpx.Client):
+    """A lone surrogate is legal in JSON's syntax and no text: refused, not a 500."""
+    response = http.post("/v1/embeddings", content=b'{"input": "a\\ud800"}')
+    assert response.status_code == 400, response.text
+
+
+def test_wrong_method_and_path(http: httpx.Client):
+    for response, status in (
+        (http.get("/v1/embeddings"), 405),
+        (http.post("/v1/nothing", json={}), 404),
+    ):
+        assert response.status_code == status and response.json()["error"]["message"]
+
+
+@pytest.mark.parametrize(
+    ("texts", "options", "code", "word"),
+    [
+        ([], {}, grpc.StatusCode.INVALID_ARGUMENT, "no text"),
+        ([""], {}, grpc.StatusCode.INVALID_ARGUMENT, "empty"),
+        (["a"] * 10_000, {}, grpc.StatusCode.INVALID_ARGUMENT, "10000 texts"),
+        (["a"], {"model": "gpt-9"}, grpc.StatusCode.NOT_FOUND, "gpt-9"),
+        (["a"], {"dimensions": 999}, grpc.StatusCode.INVALID_ARGUMENT, "384"),
+        (["a" * 10_000_000], {}, grpc.StatusCode.RESOURCE_EXHAUSTED, "larger than max"),
+    ],
+    ids=["empty list", "empty text", "10,000 texts", "unknown model", "dimensions", "10 MB"],
+)
+def test_bad_grpc_requests(
+    embed: Any, texts: list[str], options: dict[str, Any], code: grpc.StatusCode, word: str
+):
+    with pytest.raises(grpc.RpcError) as caught:
+        embed(*texts, **options)
+    assert caught.value.code() is code and word in caught.value.details()
+
+
+def figure(client: httpx.Client, name: str) -> float:
+    lines = client.get("/metrics").text.splitlines()
+    return sum(float(line.split()[1]) for line in lines if line.startswith(name))
+
+
+def test_batches_are_of_like_length(http: httpx.Client):
+    """128 texts of two lengths make batches with next to no padding; each text is executed once.
+    Breaks with batches in the order of arrival, whose padding would be two thirds."""
+    before = {name: figure(http, f"embed_{name}") for name in ("tokens_total", "padded_tokens_total", "batch_texts_sum", "batch_texts_count")}
+    texts = ["short", "a rather longer text than that one, all in all some words more"] * 64
+    assert len(vectors(http.post("/v1/embeddings", json={"input": texts}))) == 128
+    grown = {name: figure(http, f"embed_{name}") - was for name, was in before.items()}
+    assert grown["batch_texts_sum"] == 128
+    assert grown["padded_tokens_total"] / grown["tokens_total"] < 1.1
+    assert grown["batch_texts_count"] <= 20
+
+
+async def ask(client: httpx.AsyncClient, words: str) -> tuple[int, float, str | None]:
+    started = time.monotonic()
+    response = await client.post("/v1/embeddings", json={"input": words})
+    took = time.monotonic() - started
+    return response.status_code, took, response.headers.get("retry-after")
+
+
+# Another process can spoil one flood; a wrong server spoils all.
+@pytest.mark.flaky(reruns=2)
+def test_four_times_its_capacity(server: Any):
+    """Every request is served or refused, refusals far quicker than answers; then all is as before.
+
+    Breaks with an unbounded queue (nothing is refused, latency outlives the flood) and with
+    refusal behind the queue.
+    """
+    words = text(server, next(i for i, p in enumerate(server.payloads) if p.name == "over-long"))
+
+    async def scenario() -> None:
+        limits = httpx.Limits(max_connections=None, max_keepalive_connections=None)
+        async with httpx.AsyncClient(base_url=server.url, timeout=60, limits=limits) as client:
+            alone = [await ask(client, words) for _ in range(8)]
+            median_s = statistics.median(took for _, took, _ in alone)
+            rate = OVERLOAD / median_s
+            started = time.monotonic()
+            tasks: list[asyncio.Task[Any]] = []
+            for number in range(int(rate * SECONDS)):
+                await asyncio.sleep(max(0, started + number / rate - time.monotonic()))
+                tasks.append(asyncio.create_task(ask(client, words)))
+            flooded = await asyncio.gather(*tasks)
+            after = [await ask(client, words) for _ in range(8)]
+            served = [took for status, took, _ in flooded if status == 200]
+            refused = [took for status, took, _ in flooded if status == 503]
+            assert len(served) + len(refused) == len(flooded)
+            assert all(retry for status, _, retry in flooded if status == 503)
+            assert len(served) > 0.5 * len(flooded) / OVERLOAD
+            assert len(refused) >= 20, "the flood did not fill the queue"
+            assert statistics.median(refused) < 0.25 * statistics.median(served)
+            assert statistics.median(t for _, t, _ in after) < 2 * median_s
+
+    asyncio.run(scenario())
+
+
+def test_grpc_refuses_too(
+    server: Any, pb: Any, embed_over: Callable[[grpc.Channel], grpc.UnaryUnaryMultiCallable]
+):
+    """RESOURCE_EXHAUSTED with a time to wait, in front of the same queue."""
+    request = pb.EmbedRequest(inputs=["word " * 300])
+    with grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}") as channel:
+        calls = [embed_over(channel).future(request, timeout=60) for _ in range(200)]
+        codes = {call.code() for call in calls}
+        assert codes == {grpc.StatusCode.OK, grpc.StatusCode.RESOURCE_EXHAUSTED}
+        refused = [c for c in calls if c.code() is grpc.StatusCode.RESOURCE_EXHAUSTED]
+        assert all("full" in call.details() for call in refused)
+        assert dict(refused[0].trailing_metadata())["grpc-retry-pushback-ms"].isdigit()
+
+
+@pytest.mark.flaky(reruns=2)  # as above
+def test_singles_pass_bulk_requests(server: Any):
+    """A single text overtakes the 512 that two bulk requests have brought.
+
+    Breaks with one queue for both: then it waits for most of them.
+    """
+    bulk_texts = [f"number {i}: " + "many words " * 20 for i in range(256)]
+
+    async def scenario() -> None:
+        async with httpx.AsyncClient(base_url=server.url, timeout=120) as client:
+            started = time.monotonic()
+            bulk = [
+                asyncio.create_task(client.post("/v1/embeddings", json={"input": bulk_texts}))
+                for _ in range(2)
+            ]
+            await asyncio.sleep(0.5)
+            status, took, _ = await ask(client, "one")
+            assert status == 200 and not any(task.done() for task in bulk)
+            assert {(await task).status_code for task in bulk} == {200}
+            assert took < 0.15 * (time.monotonic() - started)
+
+    asyncio.run(scenario())
+
+
+def test_abandoned_requests_cost_nothing(server: Any, http: httpx.Client):
+    """Callers that give up are not worked for. Breaks if their texts stay in the queue."""
+    before = figure(http, "embed_batch_texts_sum")
+    texts = [f"number {i}: " + "many words " * 60 for i in range(256)]
+    with pytest.raises(httpx.ReadTimeout):
+        http.post("/v1/embeddings", json={"input": texts}, timeout=0.5)
+    while figure(http, "embed_pending_texts"):
+        time.sleep(0.05)
+    assert figure(http, "embed_batch_texts_sum") - before < 256

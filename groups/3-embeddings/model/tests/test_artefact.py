@@ -1,0 +1,112 @@
+"""The artefact is what its manifest says, and its parity check sees wrong work."""
+
+import hashlib
+import json
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from bench.artefact import Artefact, ensure_artefact, read_payloads
+from bench.config import load_group
+from bench.environments import ensure_environment
+from bench.progress import Reporter
+
+MODEL = Path(__file__).resolve().parent.parent
+PAYLOADS = MODEL.parent / "payloads"
+GROUP = load_group(MODEL.parent)
+TOLERANCE = GROUP.parity["tolerance"]
+
+
+@pytest.fixture(scope="module")
+def python() -> str:
+    """The interpreter of the builder's environment."""
+    environment = ensure_environment(MODEL, "cpu", Reporter(Console(quiet=True)))
+    return str(environment / "bin" / "python")
+
+
+@pytest.fixture(scope="module")
+def artefact() -> Artefact:
+    return ensure_artefact(GROUP, "minilm", "auto", Reporter(Console(quiet=True)))
+
+
+@pytest.fixture(scope="module")
+def drifts(python: str, artefact: Artefact) -> dict[str, dict[str, float]]:
+    """{mutation: {probe: 1 − cosine}} of answers that probe.py made wrong on purpose."""
+    script = str(MODEL / "tests" / "probe.py")
+    done = subprocess.run(
+        [python, "-P", script, str(artefact.folder), str(PAYLOADS)],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout.splitlines()[-1])
+
+
+def test_manifest_lists_every_file_and_its_digest(artefact: Artefact):
+    files = artefact.manifest["files"]
+    assert set(files) == {path.name for path in artefact.folder.iterdir()} - {"manifest.json"}
+    for name, entry in files.items():
+        data = (artefact.folder / name).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == entry["sha256"], name
+
+
+def test_the_weights_are_the_real_ones(artefact: Artefact):
+    """The package ships them, so `auto` has no excuse; and they rank words as people do."""
+    assert artefact.weights == "pretrained"
+    quality = artefact.manifest["quality"]
+    assert quality["fp32"] > 0.5 and abs(quality["fp32"] - quality["int8"]) < 0.03
+
+
+def test_every_payload_has_a_reference_and_many_a_key(artefact: Artefact):
+    names = [payload.name for payload in read_payloads(GROUP)]
+    assert list(artefact.reference) == list(artefact.expected) == names
+    keys = [key for key in artefact.expected.values() if key is not None]
+    assert len(keys) > len(names) / 4 and len(set(keys)) > 20
+
+
+def test_the_gate_sees(drifts: dict[str, dict[str, float]], artefact: Artefact):
+    """Each mistake that a stack may make moves some probe beyond the tolerance; a right answer in
+    either precision moves none. Broken by a probe set in which nothing is padded, cut or cased."""
+    assert max(drifts["nothing"].values()) <= TOLERANCE["fp32"] / 10
+    assert max(drifts["int8"].values()) <= TOLERANCE["int8"]
+    mistakes = set(drifts) - {"nothing", "int8"}
+    assert mistakes >= {"padding in the mean", "no mask", "first token", "limit 128", "cased"}
+    for mistake in mistakes:
+        far = {name for name, drift in drifts[mistake].items() if drift > TOLERANCE["fp32"]}
+        assert far, mistake
+
+
+@pytest.mark.parametrize(("model", "words"), [("sbert", "no package ships")])
+def test_weights_that_cannot_be_had(python: str, tmp_path: Path, model: str, words: str):
+    """Exit code 3 and one line: never random weights under the name of real ones."""
+    command = [python, "-P", "build.py", "--model", model, "--weights", "pretrained"]
+    done = subprocess.run(
+        [*command, "--payloads", str(PAYLOADS), "--out", str(tmp_path / "out")],
+        cwd=MODEL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=300,
+    )
+    assert done.returncode == 3 and not (tmp_path / "out").exists()
+    assert words in done.stderr.strip().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("model", "parameters"), [("minilm", 22_565_376), ("sbert", 108_891_648)])
+def test_random_weights_tell_texts_apart(python: str, tmp_path: Path, model: str, parameters: int):
+    """Full size, and no two probes alike: the builder itself refuses a blind reference."""
+    out = tmp_path / "out"
+    command = [python, "-P", "build.py", "--model", model, "--weights", "random"]
+    subprocess.run(
+        [*command, "--payloads", str(PAYLOADS), "--out", str(out)], cwd=MODEL, check=True
+    )
+    manifest: dict[str, Any] = json.loads((out / "manifest.json").read_text())
+    assert manifest["weights"] == "random" and manifest["parameters"] == parameters
+    assert "quality" not in manifest
+    assert manifest["checks"]["least_pairwise_difference"] >= 10 * TOLERANCE["fp32"]

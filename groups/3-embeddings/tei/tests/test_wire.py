@@ -1,0 +1,114 @@
+"""What k6.js sends and reads fits TEI's documentation. Documented, never observed: see documented.json.
+
+The bug this would catch: a field that TEI doesn't have, a vector read from the wrong place, and a
+refusal or a short answer that is taken for an answer.
+"""
+
+import struct
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+Ask = Callable[[str, list[str]], list[dict[str, Any]]]
+TEXT = "What is Deep Learning?"
+VECTOR = [0.0, 1.0, 2.0]
+
+
+def varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    return bytes([*out, value])
+
+
+def field(number: int, content: bytes) -> bytes:
+    """A length-delimited protobuf field, as the wire format has it."""
+    return varint(number << 3 | 2) + varint(len(content)) + content
+
+
+def grpc_answer(vector: list[float]) -> bytes:
+    """EmbedResponse by hand: embeddings (1, packed) and metadata (2), whose compute_tokens is 2."""
+    return field(1, struct.pack(f"<{len(vector)}f", *vector)) + field(2, b"\x10\x06")
+
+
+@pytest.mark.parametrize(
+    ("interface", "example"),
+    [("rest", "rest"), ("openai", "openai float"), ("openai", "openai base64")],
+)
+def test_documented_answers_are_read(
+    interface: str, example: str, ask: Ask, responder: Any, documented: dict[str, Any]
+) -> None:
+    responder.status = documented["answers"][example]["status"]
+    responder.body = documented["answers"][example]["body"]
+    (said,) = ask(interface, [TEXT])
+    assert (said["error"], said["answer"]) == (None, VECTOR)
+
+
+@pytest.mark.parametrize("interface", ["rest", "openai"])
+def test_requests_are_what_is_documented(
+    interface: str, ask: Ask, responder: Any, documented: dict[str, Any]
+) -> None:
+    """Also that a text arrives as it is: a wrong encoding would embed something else."""
+    odd = "é 漢字 \U0001f642 \"quoted\" \\ \n end"
+    answer = documented["answers"]["rest" if interface == "rest" else "openai float"]
+    responder.status, responder.body = 200, answer["body"]
+    ask(interface, [TEXT, odd])
+    form = documented["requests"][interface]
+    texts: list[str] = []
+    for path, body in responder.asked:
+        assert path == form["path"]
+        assert set(form["required"]) <= set(body) <= set(form["known"])
+        texts += body[form["required"][0]]
+    assert texts == [TEXT, odd]
+
+
+@pytest.mark.parametrize("status", ["400", "413", "422", "424", "429"])
+@pytest.mark.parametrize("interface", ["rest", "openai"])
+def test_documented_refusals_are_no_answers(
+    interface: str, status: str, ask: Ask, responder: Any, documented: dict[str, Any]
+) -> None:
+    responder.status, responder.body = int(status), documented["refusals"][interface][status]
+    (said,) = ask(interface, [TEXT])
+    words = responder.body.get("error") or responder.body.get("message")
+    assert said["answer"] is None
+    assert said["error"].startswith(f"{status}: ") and words in said["error"]
+
+
+@pytest.mark.parametrize(
+    ("body", "fault"),
+    [
+        ([], "0 vectors for 1 texts"),
+        ([VECTOR, VECTOR], "2 vectors for 1 texts"),
+        ([[]], "a vector is empty or shorter"),
+        ({"error": "?"}, "can't be read"),
+    ],
+)
+def test_what_is_no_answer_is_not_taken_for_one(
+    body: Any, fault: str, ask: Ask, responder: Any
+) -> None:
+    responder.status, responder.body = 200, body
+    (said,) = ask("rest", [TEXT])
+    assert said["answer"] is None
+    assert fault in said["error"]
+
+
+def test_grpc_request_and_answer(ask: Ask, responder: Any) -> None:
+    """By the field numbers of proto/tei.proto: inputs 1, truncate 2, normalize 3."""
+    responder.status, responder.body = 0, grpc_answer(VECTOR)
+    (said,) = ask("grpc", [TEXT])
+    assert (said["error"], said["answer"]) == (None, VECTOR)
+    ((method, message),) = responder.asked
+    assert method == "/tei.v1.Embed/Embed"
+    assert message == field(1, TEXT.encode()) + b"\x10\x01" + b"\x18\x01"
+
+
+@pytest.mark.parametrize("code", ["8", "3"])
+def test_grpc_refusals_are_no_answers(
+    code: str, ask: Ask, responder: Any, documented: dict[str, Any]
+) -> None:
+    responder.status, responder.body = int(code), documented["refusals"]["grpc"][code]
+    (said,) = ask("grpc", [TEXT])
+    assert said["answer"] is None
+    assert said["error"].startswith(f"{code}: ") and responder.body in said["error"]

@@ -1,0 +1,78 @@
+"""Four times what it can serve for 10 s: refused at once, and back to normal after."""
+
+import asyncio
+import statistics
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+PATH = "/v2/models/embed/infer"
+TEXT = "Long enough to be work, and the same for all of them. " * 20
+
+
+async def timed(client: httpx.AsyncClient, url: str, request: Any) -> tuple[int, str, float]:
+    """(status, body where it isn't an answer, seconds)."""
+    began = time.monotonic()
+    reply = await client.post(url, content=request.content, headers=request.headers)
+    text = "" if reply.status_code == 200 else reply.text
+    return reply.status_code, text, time.monotonic() - began
+
+
+async def alone(client: httpx.AsyncClient, url: str, request: Any, count: int) -> float:
+    """Median seconds of requests sent one after another."""
+    replies = [await timed(client, url, request) for _ in range(count)]
+    assert {status for status, _, _ in replies} == {200}
+    return statistics.median(seconds for _, _, seconds in replies)
+
+
+async def flood(client: httpx.AsyncClient, url: str, request: Any, every_s: float, seconds: float):
+    """An open load: the next request is sent when it is due, whatever became of the others."""
+    sent: list[asyncio.Task[tuple[int, str, float]]] = []
+    began = time.monotonic()
+    while (due := len(sent) * every_s) < seconds:
+        await asyncio.sleep(max(0.0, began + due - time.monotonic()))
+        sent.append(asyncio.create_task(timed(client, url, request)))
+    return await asyncio.gather(*sent)
+
+
+async def scenario(server: Any, request: Any) -> tuple[float, list[tuple[int, str, float]], float]:
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=400)
+    async with httpx.AsyncClient(timeout=60, limits=limits) as client:
+        url = server.url + PATH
+        before = await alone(client, url, request, 12)
+        # One request alone keeps a CPU busy for `before`: this is four times what they can do.
+        workers = int(server.running.env["THREADS"])
+        flooded = await flood(client, url, request, before / 4 / workers, 10)
+        return before, flooded, await alone(client, url, request, 12)
+
+
+# Another process can spoil one flood; a wrong server spoils all.
+@pytest.mark.flaky(reruns=2)
+def test_overload_is_refused_at_once_and_leaves_no_trace(server: Any, body: Any):
+    before, flooded, after = asyncio.run(scenario(server, body([TEXT] * 4)))
+    served = [seconds for status, _, seconds in flooded if status == 200]
+    refused = [(text, seconds) for status, text, seconds in flooded if status == 503]
+    assert len(served) + len(refused) == len(flooded), {status for status, _, _ in flooded}
+    assert len(served) > 10, "a server that refuses all is no use"
+    assert len(refused) > len(flooded) / 4, "it was not overloaded: the test shows nothing"
+    assert all("Exceeds maximum queue size" in text for text, _ in refused)
+    # The queue is bounded, and a refusal doesn't wait in it.
+    quick = statistics.quantiles([seconds for _, seconds in refused], n=20)[-1]
+    assert quick < statistics.median(served) / 5
+    assert after < 3 * before
+    assert server.alive()
+
+
+def test_refusals_are_counted(server: Any):
+    """After the flood above, the metric that stack.toml maps is what a dashboard would alert on."""
+    text = httpx.get(f"http://127.0.0.1:{server.port('metrics')}/metrics").text
+    wanted = server.stack.metrics_map["refused_count"]
+    lines = [line for line in text.splitlines() if line.startswith(wanted["name"] + "{")]
+    counts = [
+        float(line.rsplit(" ", 1)[1])
+        for line in lines
+        if all(f'{label}="{value}"' in line for label, value in wanted["labels"].items())
+    ]
+    assert sum(counts) > 0
