@@ -14,7 +14,7 @@ import torch
 import metrics
 from attention import Row
 from model import Model
-from sampling import Sampling, choose
+from sampling import GREEDY, Sampling, choose
 from text import Answer, Text
 
 log = logging.getLogger("batcher")
@@ -22,7 +22,7 @@ log = logging.getLogger("batcher")
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """What a step added to an answer. The last one of an answer says why it ended, or what broke."""
+    """What a step added to an answer. An answer's last one says why it ended, or what broke."""
 
     text: str
     tokens: list[int]
@@ -36,7 +36,7 @@ class Job:
 
     prompt: list[int]
     max_tokens: int
-    sampling: Sampling = Sampling()
+    sampling: Sampling = GREEDY
     stop: tuple[str, ...] = ()
     ignore_eos: bool = False
 
@@ -68,7 +68,12 @@ class Batcher:
     """Runs steps in a thread of its own as long as there is anything to do."""
 
     def __init__(
-        self, model: Model, text: Text, threads: int, max_batch: int, step_tokens: int,
+        self,
+        model: Model,
+        text: Text,
+        threads: int,
+        max_batch: int,
+        step_tokens: int,
         deliver: Deliver,
     ) -> None:
         self._model = model
@@ -189,9 +194,8 @@ class Batcher:
         if not speaking:
             return
         chosen = choose(logits, [(each.job.sampling, each.generator) for each in speaking])
-        self._deliver(
-            [(each, self._extend(each, token)) for each, token in zip(speaking, chosen, strict=True)]
-        )
+        said = zip(speaking, chosen, strict=True)
+        self._deliver([(each, self._extend(each, token)) for each, token in said])
 
     def _extend(self, sequence: Running, token: int) -> Piece:
         job = sequence.job

@@ -128,10 +128,10 @@ def parse(kind: type[Kind], body: bytes, served: str) -> Kind:
         asked = kind.model_validate_json(body)
     except ValidationError as error:
         first = error.errors(include_url=False, include_context=False, include_input=False)[0]
-        # The deepest common part: unions name each of their variants after it.
-        where = [str(part) for part in first["loc"][:1]]
-        at = f"{where[0]}: " if where else ""
-        raise RequestError(BAD_REQUEST, f"{at}{first['msg']}", where[0] if where else None) from None
+        # The field alone: unions name each of their variants after it.
+        where = str(first["loc"][0]) if first["loc"] else None
+        said = f"{where}: {first['msg']}" if where else first["msg"]
+        raise RequestError(BAD_REQUEST, said, where) from None
     check_model(asked.model, served)
     return asked
 

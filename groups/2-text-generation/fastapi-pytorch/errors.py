@@ -1,4 +1,4 @@
-"""Everything that a request can be refused for, as OpenAI's clients know it, and its gRPC status."""
+"""Everything that a request can be refused for, as OpenAI's clients know it and as gRPC does."""
 
 from dataclasses import dataclass
 

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import AutoModelForCausalLM
+from transformers.utils import logging as transformers_logging
 
 import attention
 from attention import Row, Step
@@ -28,6 +29,7 @@ class Model:
 
     def __init__(self, settings: Settings) -> None:
         manifest = _manifest(settings)
+        transformers_logging.disable_progress_bar()  # pyright: ignore[reportUnknownMemberType]
         attention.register()
         torch.backends.cuda.matmul.allow_tf32 = False  # fp32 is what is asked for
         network: Any = AutoModelForCausalLM.from_pretrained(

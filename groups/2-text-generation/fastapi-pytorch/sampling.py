@@ -27,9 +27,10 @@ class Sampling:
         return generator
 
 
-def choose(
-    logits: Tensor, how: Sequence[tuple[Sampling, torch.Generator | None]]
-) -> list[int]:
+GREEDY = Sampling(temperature=0.0)
+
+
+def choose(logits: Tensor, how: Sequence[tuple[Sampling, torch.Generator | None]]) -> list[int]:
     """One token for each row of `logits` [rows, vocabulary]."""
     chosen: list[int] = logits.argmax(-1).tolist()
     for row, (sampling, generator) in enumerate(how):

@@ -58,7 +58,8 @@ class Answer:
         if ends:
             return self._held[: min(ends)], True
         keep = max((overlap(self._held, word) for word in self._stop), default=0)
-        given, self._held = self._held[: len(self._held) - keep], self._held[len(self._held) - keep :]
+        sure = len(self._held) - keep
+        given, self._held = self._held[:sure], self._held[sure:]
         return given, False
 
     def rest(self) -> str:

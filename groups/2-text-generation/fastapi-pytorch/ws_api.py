@@ -1,7 +1,7 @@
-"""The WebSocket: one JSON text frame asks, several answer, and the connection is ready for the next.
+"""The WebSocket: one JSON text frame asks, several answer, and the next may ask.
 
-A request is the body of either HTTP route; `messages` make it a chat. Bad requests are answered by a
-frame with `error`, frames that are no requests at all end the connection.
+A request is the body of either HTTP route; `messages` make it a chat. Bad requests are answered by
+a frame with `error`, frames that are no requests at all end the connection.
 """
 
 import asyncio
@@ -36,9 +36,7 @@ def add_websocket(app: FastAPI, settings: Settings, generator: Generator) -> Non
             asked = parse(Chat if chat else Completion, body, generator.model.name)
             job = asked.to_job(generator.text, generator.model.vocabulary)
             stream = generator.start(job)
-            writer = Writer(
-                generator.model.name, job.prompt, chat=chat, token_ids=True, usage=True
-            )
+            writer = Writer(generator.model.name, job.prompt, chat=chat, token_ids=True, usage=True)
             ended = False
             while not ended:
                 pieces = await stream.read()

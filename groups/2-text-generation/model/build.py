@@ -125,9 +125,7 @@ def encoded(folder: Path, payloads: dict[str, dict[str, Any]]) -> list[reference
     return prompts
 
 
-def write_manifest(
-    folder: Path, model: weights.Model, kind: str, checks: dict[str, Any]
-) -> str:
+def write_manifest(folder: Path, model: weights.Model, kind: str, checks: dict[str, Any]) -> str:
     """Digest every file of `folder` into manifest.json and return content_sha256."""
     files = {
         path.name: {
@@ -204,7 +202,7 @@ def replace(target: Path, write: Callable[[Path], str]) -> str:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description="Build the artefact of one of this group's models.")
+    parser = argparse.ArgumentParser(description="Build the artefact of a model.")
     parser.add_argument("--model", choices=list(weights.MODELS), default="gpt2")
     parser.add_argument("--weights", choices=["auto", "pretrained", "random"], default="auto")
     parser.add_argument("--payloads", type=Path, required=True, help="folder with manifest.json")

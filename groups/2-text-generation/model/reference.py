@@ -76,9 +76,7 @@ def answers(
 def expected(found: Mapping[str, Any]) -> dict[str, str | None]:
     """All ids as one string, None where a step is so close that rounding may turn it."""
     return {
-        name: None
-        if min(answer["margins"]) <= TOLERANCE
-        else " ".join(map(str, answer["tokens"]))
+        name: None if min(answer["margins"]) <= TOLERANCE else " ".join(map(str, answer["tokens"]))
         for name, answer in found.items()
     }
 

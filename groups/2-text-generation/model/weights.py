@@ -13,8 +13,8 @@ from torch import Tensor, nn
 from transformers import GPT2Config, GPT2LMHeadModel, OPTConfig, OPTForCausalLM
 
 SEED = 20_261_103
-# Attention and MLP matrices are drawn with this deviation. At the usual 0.02 the token that was read
-# last outweighs everything that was read before it, and a wrong attention would hardly show.
+# Of attention and MLP matrices. At the usual 0.02 the token that was read last outweighs everything
+# that was read before it, and a wrong attention would hardly show.
 DEVIATION = 0.05
 # The last norm's weight: logits then lead each other as far as a trained model's do.
 LOGIT_SCALE = 6.0

@@ -7,6 +7,7 @@ Nothing but the standard library. Not part of a build: the prompts are committed
 """
 
 import hashlib
+import itertools
 import json
 import random
 import re
@@ -49,7 +50,7 @@ def paragraphs(source: str) -> Iterator[str]:
 def questions(source: str) -> Iterator[str]:
     """Headings that ask something, as the FAQ's are."""
     lines = source.splitlines()
-    for line, below in zip(lines, lines[1:], strict=False):
+    for line, below in itertools.pairwise(lines):
         if line.endswith("?") and re.fullmatch(r"([=~^-])\1+\s*", below) and line.isascii():
             yield plain(line)
 
@@ -120,8 +121,9 @@ def main(arguments: list[str]) -> int:
         print("make_payloads: give the folder _sources of Python's documentation", file=sys.stderr)
         return 2
     sources = Path(arguments[0])
-    files = [f for part in ("faq", "tutorial", "howto", "library") for f in (sources / part).iterdir()]
-    pages = [file.read_text(encoding="utf-8") for file in sorted(files)]
+    parts = ("faq", "tutorial", "howto", "library")
+    files = sorted(file for part in parts for file in (sources / part).iterdir())
+    pages = [file.read_text(encoding="utf-8") for file in files]
     folder = HERE / "prompts"
     folder.mkdir(exist_ok=True)
     entries: list[dict[str, Any]] = []

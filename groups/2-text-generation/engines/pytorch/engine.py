@@ -91,7 +91,9 @@ class Decoder:
         return [(tokens, self._tokenizer.decode(tokens)) for tokens in said]
 
     def _step(self, tokens: list[int], positions: list[int], rows: list[Row]) -> list[int]:
-        places = [place for row in rows for place in range(row.last - row.end + row.begin, row.last)]
+        places: list[int] = []
+        for row in rows:
+            places += range(row.last - row.end + row.begin, row.last)
         ids, at, where = torch.tensor([tokens, positions, places], device=self._device)
         step = Step(self._keys, self._values, rows, where)
         hidden: Tensor = self._network.base_model(
@@ -130,8 +132,10 @@ def batches(prompts: Sequence[Prompt], size: int) -> list[list[Prompt]]:
     return [cut[n * step % len(cut)] for n in range(len(cut))]
 
 
-def measure(decoder: Decoder, prompts: Sequence[Prompt], size: int, seconds: float) -> dict[str, Any]:
-    """One row: whole batches, for so many seconds at least and all lengths once at most."""
+def measure(
+    decoder: Decoder, prompts: Sequence[Prompt], size: int, seconds: float
+) -> dict[str, Any]:
+    """One row: whole batches, for so many seconds at least."""
     ready = batches(prompts, size)
     decoder.generate(ready[0])  # warm-up
     items = requests = 0

@@ -20,7 +20,9 @@ PAYLOADS = ENGINES.parent / "payloads"
 QUICK = ("pytorch",)
 FOLDERS = [
     pytest.param(
-        file.parent, marks=[] if file.parent.name in QUICK else pytest.mark.slow, id=file.parent.name
+        file.parent,
+        marks=[] if file.parent.name in QUICK else pytest.mark.slow,
+        id=file.parent.name,
     )
     for file in sorted(ENGINES.glob("*/engine.toml"))
 ]

@@ -9,11 +9,11 @@ from typing import Any
 import httpx
 import pytest
 import websockets
-from generation_asking import asked, events, figure
 from rich.console import Console
 
 from bench.environments import ensure_environment
 from bench.progress import Reporter
+from generation_asking import asked, events, figure
 
 NAMES = ["completion-000", "chat-00", "long-00"]
 
@@ -28,7 +28,8 @@ def right(server: Any, name: str, tokens: list[int]) -> None:
     """The reference's tokens, up to where it is too close to call."""
     reference = server.artefact.reference[name]
     assert len(tokens) == len(reference["tokens"])
-    for given, wanted, margin in zip(tokens, reference["tokens"], reference["margins"], strict=True):
+    steps = zip(tokens, reference["tokens"], reference["margins"], strict=True)
+    for given, wanted, margin in steps:
         if given != wanted:
             assert margin <= 1e-3, f"{name}: {given} instead of {wanted}"
             return
@@ -69,7 +70,7 @@ def test_every_interface_gives_the_reference(
     text, tokens = over_rest(http, body)
     right(server, name, tokens)
     assert over_sse(http, body) == (text, tokens)
-    said = generate(**{key: body[key] for key in ("prompt", "messages", "max_tokens") if key in body})
+    said = generate(**{k: body[k] for k in ("prompt", "messages", "max_tokens") if k in body})
     assert "".join(chunk.text for chunk in said) == text
     assert [token for chunk in said for token in chunk.token_ids] == tokens
     assert said[-1].usage.completion_tokens == len(tokens)

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 import pytest
+
 from generation_asking import events, figure, wait_for
 
 STACK = Path(__file__).resolve().parent.parent
@@ -60,9 +61,7 @@ def test_more_than_it_can_hold(server: Any):
 )
 def test_refuses_to_start(server: Any, variables: dict[str, str], words: list[str]):
     """One line that names the variable, no traceback, exit code 1."""
-    changed = {
-        k: str(server.port("http")) if v == "taken" else v for k, v in variables.items()
-    }
+    changed = {k: str(server.port("http")) if v == "taken" else v for k, v in variables.items()}
     result = subprocess.run(
         server.running.process.args,
         cwd=STACK,

@@ -1,6 +1,6 @@
 """Asks a server by the official client alone, nothing of its own; prints what came as JSON.
 
-    python -P ask.py http://127.0.0.1:8000/v1 gpt2 "a prompt"
+python -P ask.py http://127.0.0.1:8000/v1 gpt2 "a prompt"
 """
 
 import asyncio
