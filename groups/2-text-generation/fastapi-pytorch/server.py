@@ -22,7 +22,7 @@ from settings import Settings, SettingsError, from_environment
 from text import Text
 
 log = logging.getLogger("server")
-SEND_BUFFER_BYTES = 65536  # of a connection: what a slow reader can leave with the kernel
+SEND_BUFFER_BYTES = 8192  # of a connection: what a slow reader can leave with the kernel
 
 
 class StartError(Exception):

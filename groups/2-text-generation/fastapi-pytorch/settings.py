@@ -50,7 +50,7 @@ def from_environment() -> Settings:
         max_batch=_integer("MAX_BATCH", 32 if cpu else 128),
         step_tokens=_integer("STEP_TOKENS", 256 if cpu else 2048),
         queue_requests=_integer("QUEUE_REQUESTS", 32 if cpu else 256),
-        send_buffer_tokens=_integer("SEND_BUFFER_TOKENS", 256),
+        send_buffer_tokens=_integer("SEND_BUFFER_TOKENS", 64),
         max_body_bytes=_integer("MAX_BODY_BYTES", 1_000_000),
         max_connections=_integer("MAX_CONNECTIONS", 2048),
         header_timeout_s=_integer("HEADER_TIMEOUT_S", 10),
