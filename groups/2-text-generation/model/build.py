@@ -6,6 +6,7 @@ Exit codes: 0 built, 1 a check failed, 2 wrong use, 3 the weights asked for can'
 import argparse
 import hashlib
 import json
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -155,6 +156,7 @@ def write_manifest(folder: Path, model: weights.Model, kind: str, checks: dict[s
 
 def build(model: weights.Model, wanted: str, payloads: Path, folder: Path) -> str:
     """Write the artefact into the empty `folder`; returns content_sha256."""
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
     torch.use_deterministic_algorithms(True)
     transformers_logging.set_verbosity_error()
     transformers_logging.disable_progress_bar()
