@@ -83,8 +83,6 @@ def environment(read: Settings) -> dict[str, str]:
         "TORCHINDUCTOR_CACHE_DIR": str(keep / "cache" / "inductor"),
         "PYTHONSAFEPATH": "1",  # its processes must not take this folder for the module
     }
-    # Three of its processes import thousands of modules each: keep their bytecode.
-    env.pop("PYTHONDONTWRITEBYTECODE", None)
     if read.device == "cuda":
         return env
     cpus = sorted(os.sched_getaffinity(0))[: int(read.threads)]

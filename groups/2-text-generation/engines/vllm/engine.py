@@ -171,9 +171,6 @@ def main() -> int:
     model = Path(os.environ["MODEL_DIR"])
     device = os.environ.get("DEVICE", "cpu")
     os.environ.update(environment(device, int(os.environ.get("THREADS", "1"))))
-    # Three of its processes import thousands of modules each: keep their bytecode.
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
-    sys.dont_write_bytecode = False
     seconds = float(os.environ.get("SECONDS", "5"))
     sizes = [int(size) for size in os.environ.get("BATCH_SIZES", "32").split(",")]
     payloads = read_payloads(Path(os.environ["PAYLOADS_DIR"]))
