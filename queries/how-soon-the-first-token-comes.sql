@@ -11,6 +11,5 @@ select
     avg(throughput_per_s) as throughput_per_s,
     avg(throughput_per_user_per_s) as throughput_per_user_per_s
 from latest
-where unit = 'tokens'
 group by group_id, machine_name, model, weights, stack, interface, load, users
 order by group_id, machine_name, model, load, stack, interface;
