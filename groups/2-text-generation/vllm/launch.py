@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
+DTYPES = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 NUMBERS = ("http_port", "threads", "kv_cache_gb", "max_num_seqs", "queue", "drain_s")
 
 
@@ -26,7 +27,7 @@ class Settings:
     state_dir: Path
     device: str
     threads: str
-    dtype: str
+    precision: str
     kv_cache_gb: str  # cpu only; a GPU's memory is vLLM's to divide
     max_num_seqs: str  # sequences that are computed at a time
     queue: str  # requests in the server, running and waiting; one more is refused
@@ -49,7 +50,7 @@ def settings() -> Settings:
         state_dir=Path(env.get("STATE_DIR") or tempfile.mkdtemp(prefix="vllm-")).resolve(),
         device=device,
         threads=env.get("THREADS", str(len(os.sched_getaffinity(0)))),
-        dtype=env.get("DTYPE", "float32"),
+        precision=env.get("PRECISION", "fp32"),
         kv_cache_gb=env.get("KV_CACHE_GB", "2"),
         max_num_seqs=env.get("MAX_NUM_SEQS", "64" if cpu else "256"),
         queue=env.get("QUEUE", "128" if cpu else "1024"),
@@ -60,8 +61,8 @@ def settings() -> Settings:
         value = getattr(read, name)
         if not value.isdecimal() or int(value) < 1:
             sys.exit(f"{name.upper()} must be a whole number above 0, not {value!r}")
-    if read.dtype not in ("float32", "bfloat16", "float16"):
-        sys.exit(f"DTYPE must be float32, bfloat16 or float16, not {read.dtype!r}")
+    if read.precision not in DTYPES:
+        sys.exit(f"PRECISION must be fp32, bf16 or fp16, not {read.precision!r}")
     for file in ("model.safetensors", "config.json", "tokenizer.json"):
         if not (read.model_dir / file).is_file():
             sys.exit(f"MODEL_DIR ({read.model_dir}) has no {file}: ../model/build.py makes it")
@@ -105,7 +106,7 @@ def arguments(read: Settings) -> list[str]:
         *(sys.executable, "-P", "-m", "vllm.entrypoints.openai.api_server"),
         *("--host", read.host, "--port", read.http_port),
         *("--model", str(read.model_dir), "--served-model-name", read.model),
-        *("--load-format", "safetensors", "--dtype", read.dtype),
+        *("--load-format", "safetensors", "--dtype", DTYPES[read.precision]),
         *("--max-num-seqs", read.max_num_seqs, "--max-num-queued-reqs", read.queue),
         *("--shutdown-timeout", read.drain_s),
         "--disable-uvicorn-access-log",

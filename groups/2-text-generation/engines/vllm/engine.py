@@ -1,4 +1,4 @@
-"""The bare engine: vLLM's offline `LLM`, prompts in memory; tokenize, generate, detokenize.
+"""The bare engine: vLLM's offline `LLM` in one process; tokenize, generate, detokenize.
 
 As many requests as the batch size are kept in flight, a new one for each that ends: continuous
 batching at its steady state. Prints one JSON line a batch size; `items` are output tokens of the
@@ -48,23 +48,27 @@ def read_payloads(folder: Path) -> list[Payload]:
 
 
 def environment(device: str, threads: int) -> dict[str, str]:
-    """What vLLM must find in the environment when it is imported, as in the stack's launch.py."""
+    """What vLLM must find in the environment of its process, else as in the stack's launch.py."""
     quiet = {
         "HF_HUB_OFFLINE": "1",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_DO_NOT_TRACK": "1",
         "VLLM_LOGGING_LEVEL": "ERROR",
+        "VLLM_CACHE_ROOT": str(Path(sys.prefix) / "cache" / "vllm"),
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",  # one process, where the server has three
     }
     if device == "cuda":
         return quiet
-    cpus = sorted(os.sched_getaffinity(0))[:threads]
+    cpus = ",".join(map(str, sorted(os.sched_getaffinity(0))[:threads]))
     openmp = Path(sysconfig.get_path("data")) / "lib" / "libiomp5.so"
     return {
         **quiet,
         "VLLM_TARGET_DEVICE": "cpu",
         "VLLM_CPU_KVCACHE_SPACE": "2",
-        "VLLM_CPU_OMP_THREADS_BIND": ",".join(map(str, cpus)),
-        "VLLM_CPU_NUM_OF_RESERVED_CPU": "0",
+        # What vLLM sets for its worker's process, when it has one.
+        "OMP_NUM_THREADS": f"{threads}",
+        "KMP_AFFINITY": f"granularity=fine,explicit,proclist=[{cpus}]",
+        "KMP_BLOCKTIME": "5",
         **({"LD_PRELOAD": str(openmp)} if openmp.exists() else {}),
     }
 
@@ -170,7 +174,9 @@ def measure(
 def main() -> int:
     model = Path(os.environ["MODEL_DIR"])
     device = os.environ.get("DEVICE", "cpu")
-    os.environ.update(environment(device, int(os.environ.get("THREADS", "1"))))
+    wanted = environment(device, int(os.environ.get("THREADS", "1")))
+    if not wanted.items() <= os.environ.items():  # some of it is read when a process starts
+        os.execve(sys.executable, [sys.executable, "-P", __file__], {**os.environ, **wanted})
     seconds = float(os.environ.get("SECONDS", "5"))
     sizes = [int(size) for size in os.environ.get("BATCH_SIZES", "32").split(",")]
     payloads = read_payloads(Path(os.environ["PAYLOADS_DIR"]))

@@ -17,7 +17,7 @@ FOLDER = Path(__file__).resolve().parents[1]
         ({"THREADS": "two"}, "THREADS must be a whole number above 0, not 'two'"),
         ({"QUEUE": "0"}, "QUEUE must be a whole number above 0, not '0'"),
         ({"DEVICE": "tpu"}, "DEVICE must be cpu or cuda, not 'tpu'"),
-        ({"DTYPE": "int8"}, "DTYPE must be float32, bfloat16 or float16, not 'int8'"),
+        ({"PRECISION": "int8"}, "PRECISION must be fp32, bf16 or fp16, not 'int8'"),
     ],
 )
 def test_a_wrong_setting_is_named(variables: dict[str, str], phrase: str, tmp_path: Path) -> None:
