@@ -77,8 +77,13 @@ class Engine:
     """vLLM's LLM with requests that can be added while others run."""
 
     def __init__(self, model: Path, device: str, sequences: int) -> None:
+        """Raises EngineWrong if there is no such device."""
+        import torch
+
         from vllm import LLM
 
+        if device == "cuda" and not torch.cuda.is_available():
+            raise EngineWrong("DEVICE=cuda, but PyTorch sees no CUDA device: see nvidia-smi")
         self.llm = LLM(
             model=str(model),
             load_format="safetensors",
@@ -144,14 +149,17 @@ def check(engine: Engine, payloads: Sequence[Payload], model: Path) -> None:
 def measure(
     engine: Engine, payloads: Sequence[Payload], batch_size: int, seconds: float
 ) -> dict[str, Any]:
-    """Output tokens and ended requests of `seconds`, `batch_size` requests always in flight."""
+    """Output tokens and ended requests, `batch_size` requests always in flight.
+
+    For `seconds` and as many ended requests as are in flight, at least.
+    """
     order = itertools.cycle(payloads)
     running = {engine.add(next(order)) for _ in range(batch_size)}
 
-    def run(duration: float) -> tuple[int, int, float]:
+    def run(duration: float, requests: int) -> tuple[int, int, float]:
         tokens = ended = 0
         start = time.perf_counter()
-        while (took := time.perf_counter() - start) < duration:
+        while (took := time.perf_counter() - start) < duration or ended < requests:
             for name, ids, finished in engine.step():
                 tokens += len(ids)
                 if finished:
@@ -160,8 +168,8 @@ def measure(
                     running.add(engine.add(next(order)))
         return tokens, ended, took
 
-    run(WARM_UP_S)
-    tokens, ended, took = run(seconds)
+    run(WARM_UP_S, 0)
+    tokens, ended, took = run(seconds, batch_size)
     engine.finish(tuple(running))
     return {
         "batch_size": batch_size,
