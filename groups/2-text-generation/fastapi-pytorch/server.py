@@ -16,13 +16,13 @@ import uvloop
 import grpc_api
 from generator import Generator, load
 from http_api import create_app
-from http_protocol import with_header_timeout
+from http_protocol import with_limits
 from model import Model, ModelError
 from settings import Settings, SettingsError, from_environment
 from text import Text
 
 log = logging.getLogger("server")
-SEND_BUFFER_BYTES = 8192  # of a connection: what a slow reader can leave with the kernel
+SEND_BUFFER_BYTES = 8192  # of a connection, here and in the kernel: what is kept for a slow reader
 
 
 class StartError(Exception):
@@ -66,7 +66,7 @@ async def serve(settings: Settings, model: Model, text: Text) -> None:
         raise StartError(f"GRPC_PORT={settings.grpc_port}: {error}") from None
     config = uvicorn.Config(
         create_app(settings, generator),
-        http=with_header_timeout(settings.header_timeout_s),
+        http=with_limits(settings.header_timeout_s, SEND_BUFFER_BYTES),
         ws="websockets-sansio",
         ws_max_size=settings.max_body_bytes,
         ws_per_message_deflate=False,  # a frame holds a few bytes

@@ -14,18 +14,10 @@ from bench.config import load_engine, load_group
 from bench.environments import ensure_environment
 from bench.progress import Reporter
 
+pytestmark = pytest.mark.slow  # the model has to be built, which takes minutes
 ENGINES = Path(__file__).resolve().parent.parent
 PAYLOADS = ENGINES.parent / "payloads"
-# One that starts within seconds; the others are tested as slowly as they start.
-QUICK = ("pytorch",)
-FOLDERS = [
-    pytest.param(
-        file.parent,
-        marks=[] if file.parent.name in QUICK else pytest.mark.slow,
-        id=file.parent.name,
-    )
-    for file in sorted(ENGINES.glob("*/engine.toml"))
-]
+FOLDERS = sorted(file.parent for file in ENGINES.glob("*/engine.toml"))
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +41,7 @@ def run(folder: Path, model: Path, **variables: str) -> subprocess.CompletedProc
     )
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_times_each_batch_size(folder: Path, artefact: Artefact):
     """Tokens and finished prompts, both of whole answers."""
     said = run(folder, artefact.folder)
@@ -62,7 +54,7 @@ def test_times_each_batch_size(folder: Path, artefact: Artefact):
         assert row["seconds"] > 0
 
 
-@pytest.mark.parametrize("folder", FOLDERS)
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_wrong_answers_are_not_timed(folder: Path, artefact: Artefact, tmp_path: Path):
     """Broken by an engine that times whatever comes out."""
     model = tmp_path / "model"

@@ -15,6 +15,7 @@ from bench.environments import ensure_environment
 from bench.progress import Reporter
 from generation_asking import asked, events, figure
 
+pytestmark = pytest.mark.slow  # the model has to be built, which takes minutes
 NAMES = ["completion-000", "chat-00", "long-00"]
 
 

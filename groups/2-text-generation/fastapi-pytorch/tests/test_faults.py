@@ -14,6 +14,7 @@ import websockets
 
 from generation_asking import asked, figure, wait_for
 
+pytestmark = pytest.mark.slow  # the model has to be built, which takes minutes
 JSON = {"content-type": "application/json"}
 LONG = {"model": "gpt2", "prompt": "Tell me", "max_tokens": 400, "ignore_eos": True}
 
@@ -157,7 +158,6 @@ def test_dropped_connections_leave_nothing(http: httpx.Client, server: Any):
     assert figure(http, "generate_tokens_total") - made < 6000
 
 
-@pytest.mark.slow
 def test_a_thousand_dropped_connections(http: httpx.Client, server: Any):
     """The same at length, some of them refused, over WebSocket and gRPC in between."""
     for _ in range(20):
@@ -169,19 +169,18 @@ def test_a_thousand_dropped_connections(http: httpx.Client, server: Any):
 
 
 def test_a_slow_reader_stalls_nobody(http: httpx.Client, server: Any):
-    """One that takes nothing is served no further than its buffer; another is served meanwhile.
+    """One that takes nothing is served no further than its buffer (some 200 tokens of 800);
+    another is served meanwhile.
 
     Breaks if a step waits for a send (the second answer never comes), or if what is not taken is
     kept without bound (then the slow one's answer runs to its end).
     """
-    before = figure(http, "generate_requests_total")
-    wide = "\n".join(f"{n}" for n in range(60))
-    slow = open_stream(server, max_tokens=800, prompt=wide, return_token_ids=True)
+    made = figure(http, "generate_tokens_total")
+    slow = open_stream(server, max_tokens=800)
     try:
         body = asked(server, "completion-000")
         assert http.post("/v1/completions", json=body).status_code == 200
         wait_for(lambda: figure(http, "generate_in_flight_requests") == 0, "it was given up")
-        lines = http.get("/metrics").text
-        assert 'outcome="ok"' in lines and figure(http, "generate_requests_total") > before
+        assert figure(http, "generate_tokens_total") - made < 500
     finally:
         slow.close()

@@ -14,6 +14,7 @@ import pytest
 
 from generation_asking import events, figure, wait_for
 
+pytestmark = pytest.mark.slow  # the model has to be built, which takes minutes
 STACK = Path(__file__).resolve().parent.parent
 BODY = {"model": "gpt2", "prompt": "Hello", "max_tokens": 40, "ignore_eos": True, "stream": True}
 

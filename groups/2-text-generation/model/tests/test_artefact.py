@@ -16,6 +16,7 @@ from bench.environments import ensure_environment
 from bench.parity import check
 from bench.progress import Reporter
 
+pytestmark = pytest.mark.slow  # it is built, which takes minutes
 MODEL = Path(__file__).resolve().parent.parent
 GROUP = load_group(MODEL.parent)
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
