@@ -46,8 +46,8 @@ class HttpServer(uvicorn.Server):
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         self._generator.draining = True
-        for listener in sockets or []:
-            listener.close()
+        for server in self.servers:
+            server.close()  # nobody new; uvicorn does the same, but later
         stopped = asyncio.create_task(self._stop_grpc())
         # uvicorn closes WebSockets at once: let their answers end first, and all others with them.
         with contextlib.suppress(TimeoutError):
@@ -125,6 +125,7 @@ def main() -> int:
     logging.basicConfig(
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("uvicorn.error").setLevel(logging.WARNING)  # else two lines a WebSocket
     _on_signal(_exit)  # nothing is in flight before the server listens
     try:
         settings = from_environment()
