@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -68,8 +69,16 @@ def is_ready(stack: config.Stack, process: subprocess.Popen[bytes]) -> bool:
     return False
 
 
+def parameter(folder: Path) -> Any:
+    """A stack, marked slow where its own tests are: it takes as long to follow."""
+    tests = (folder / "tests").glob("test_*.py")
+    slow = any("\npytestmark = pytest.mark.slow" in file.read_text() for file in tests)
+    name = f"{folder.parent.name}/{folder.name}"
+    return pytest.param(folder, marks=[pytest.mark.slow] if slow else [], id=name)
+
+
 @pytest.mark.parametrize(
-    "folder", config.find_stacks(config.all_groups(), None), ids=lambda folder: folder.name
+    "folder", [parameter(folder) for folder in config.find_stacks(config.all_groups(), None)]
 )
 def test_the_readme_works_as_written(folder: Path, tmp_path: Path) -> None:
     """A command that fails for whoever copies the folder makes the folder no template."""

@@ -86,7 +86,9 @@ def environment_for(
         {
             "HOST": HOST,
             "PYTHONUNBUFFERED": "1",
-            "PYTHONDONTWRITEBYTECODE": "1",
+            # Kept, or a server that imports much compiles it all again at every start; kept apart,
+            # so that no folder which is digested changes.
+            "PYTHONPYCACHEPREFIX": str(BUILD / "cache" / "bytecode"),
             "OMP_NUM_THREADS": variables.get("THREADS", "1"),
         }
     )

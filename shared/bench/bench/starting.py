@@ -43,7 +43,7 @@ def started_with(installed: Installed, variables: Mapping[str, str]) -> dict[str
     """
     stack = installed.stack
     inherited = environment_for(None, {}, {})
-    given = {"HOST", "PYTHONUNBUFFERED", "PYTHONDONTWRITEBYTECODE", "OMP_NUM_THREADS", *variables}
+    given = {"HOST", "PYTHONUNBUFFERED", "PYTHONPYCACHEPREFIX", "OMP_NUM_THREADS", *variables}
     own = words_in(stack.folder)
     knobs = {
         name: short(value)

@@ -16,8 +16,10 @@ from bench.cpus import format_cpus, parse_cpus, split_cpus
 from bench.engines import Ceiling, ceiling_of, combinations
 from bench.errors import UserError
 from bench.generator import load_plan
+from bench.paths import BUILD
 from bench.plan import START_S, estimate_s, make_starts, offered_rate, trial_s
 from bench.processes import MARK, TreeMeter, descendants, end_processes, marked, tree_pss_bytes
+from bench.server import environment_for
 from bench.settings import read_settings
 from bench.store import read_json, write_json
 from bench.table import stack_names
@@ -183,6 +185,23 @@ def test_prometheus_text_is_read_by_name_and_labels() -> None:
 def test_counters_born_in_the_window_started_at_nothing() -> None:
     grown = prometheus.difference({"a": 5.0, "b": None}, {"a": 7.0, "b": 3.0, "c": None})
     assert grown == {"a": 2.0, "b": 3.0, "c": None}
+
+
+def test_bytecode_is_kept_outside_the_sources(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's second start compiles nothing, and its folder, which is digested, stays as it was.
+    Broken by the caller's own PYTHONDONTWRITEBYTECODE, too."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    env = environment_for(None, {}, {})
+    assert Path(env["PYTHONPYCACHEPREFIX"]).is_relative_to(BUILD)
+    (tmp_path / "module.py").write_text("VALUE = 1\n")
+    code = "import module; print(module.__cached__)"
+    said = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env=env, capture_output=True, text=True
+    )
+    assert Path(said.stdout.strip()).exists()
+    assert [file.name for file in tmp_path.iterdir()] == ["module.py"]
 
 
 def test_a_gauge_is_read_and_not_subtracted() -> None:

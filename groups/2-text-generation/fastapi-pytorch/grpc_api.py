@@ -1,0 +1,103 @@
+"""The gRPC interface, on the same event loop and in front of the same queue as the HTTP one."""
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import Any
+
+import grpc
+import orjson
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+
+import generate_pb2 as pb
+import metrics
+from batcher import Job, Piece
+from bodies import Chat, Completion, parse
+from errors import QUEUE_FULL, RequestError
+from generate_pb2_grpc import GeneratorServicer, add_GeneratorServicer_to_server
+from generator import Generator
+from settings import Settings
+
+SERVICE = "study.generate.v1.Generator"
+RETRY_AFTER = (("grpc-retry-pushback-ms", "1000"),)
+OPTIONAL = ("max_tokens", "temperature", "top_p", "seed")
+
+
+class GenerateService(GeneratorServicer):
+    def __init__(self, generator: Generator) -> None:
+        self._generator = generator
+
+    async def Generate(self, request: Any, context: Any) -> AsyncIterator[pb.GenerateChunk]:
+        outcome = "client_gone"
+        stream = None
+        try:
+            job = self._job(request)
+            stream = self._generator.start(job)
+            produced = 0
+            pieces: list[Piece] = []
+            while not (pieces and pieces[-1].finish):
+                pieces = await stream.read()
+                for piece in pieces:
+                    produced += len(piece.tokens)
+                    yield chunk(piece, len(job.prompt), produced)
+            outcome = "ok"
+        except RequestError as error:
+            outcome = error.fault.code
+            if error.fault is QUEUE_FULL:
+                metrics.REFUSED.labels("grpc").inc()
+                await context.abort(error.fault.grpc, error.message, RETRY_AFTER)
+            await context.abort(error.fault.grpc, error.message)
+        finally:
+            if stream is not None:
+                stream.close()
+            metrics.REQUESTS.labels("grpc", outcome).inc()
+
+    def _job(self, request: Any) -> Job:
+        """Checked by the same rules as a JSON body. Raises RequestError."""
+        said: dict[str, Any] = {"model": request.model, "ignore_eos": request.ignore_eos}
+        said |= {name: getattr(request, name) for name in OPTIONAL if request.HasField(name)}
+        said["stop"] = list(request.stop)
+        if request.messages:
+            said["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
+        else:
+            said["prompt"] = request.prompt
+        # A NaN becomes null in JSON, which would mean "not said".
+        for name in ("temperature", "top_p"):
+            if name in said and said[name] != said[name]:
+                said[name] = -1.0
+        kind = Chat if request.messages else Completion
+        asked = parse(kind, orjson.dumps(said), self._generator.model.name)
+        return asked.to_job(self._generator.text, self._generator.model.vocabulary)
+
+
+def chunk(piece: Piece, prompt: int, produced: int) -> pb.GenerateChunk:
+    said = pb.GenerateChunk(text=piece.text, token_ids=piece.tokens)
+    if piece.finish:
+        said.finish_reason = piece.finish
+        said.usage.prompt_tokens = prompt
+        said.usage.completion_tokens = produced
+    return said
+
+
+async def start(settings: Settings, generator: Generator) -> Callable[[], Awaitable[None]]:
+    """Listens when it returns; the result stops it. Raises RuntimeError if the port is taken."""
+    server = grpc.aio.server(
+        maximum_concurrent_rpcs=settings.max_connections,
+        options=[
+            ("grpc.so_reuseport", 0),  # else a second server would share the port unnoticed
+            ("grpc.max_receive_message_length", settings.max_body_bytes),
+            ("grpc.max_concurrent_streams", 256),
+            ("grpc.keepalive_time_ms", 60_000),
+        ],
+    )
+    add_GeneratorServicer_to_server(GenerateService(generator), server)
+    servicer: Any = health.aio.HealthServicer()  # pyright: ignore
+    health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
+    for service in ("", SERVICE):
+        await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+    server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+    await server.start()
+
+    async def stop() -> None:
+        await servicer.enter_graceful_shutdown()
+        await server.stop(settings.grace_s)
+
+    return stop

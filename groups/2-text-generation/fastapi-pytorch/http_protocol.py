@@ -1,0 +1,43 @@
+"""uvicorn's HTTP/1.1 protocol with two limits it lacks.
+
+A timeout for a request's headers: without it, a connection that sends nothing, or a header a
+minute, stays open and counts against the connection limit for ever. And how much that was not sent
+yet is kept for a slow reader: without it 64 kB, hundreds of tokens that nobody may ever read.
+"""
+
+import asyncio
+
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+
+def with_limits(header_timeout_s: float, unsent_bytes: int) -> type[HttpToolsProtocol]:
+    class Protocol(HttpToolsProtocol):
+        _deadline: asyncio.TimerHandle | None = None
+
+        def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+            super().connection_made(transport)
+            transport.set_write_buffer_limits(unsent_bytes)
+            self._wait()
+
+        def on_message_begin(self) -> None:
+            super().on_message_begin()
+            self._wait()
+
+        def on_headers_complete(self) -> None:
+            self._stop_waiting()
+            super().on_headers_complete()
+
+        def connection_lost(self, exc: Exception | None) -> None:
+            self._stop_waiting()
+            super().connection_lost(exc)
+
+        def _wait(self) -> None:
+            self._stop_waiting()
+            self._deadline = self.loop.call_later(header_timeout_s, self.transport.close)
+
+        def _stop_waiting(self) -> None:
+            if self._deadline is not None:
+                self._deadline.cancel()
+                self._deadline = None
+
+    return Protocol

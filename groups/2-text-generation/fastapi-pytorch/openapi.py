@@ -1,0 +1,49 @@
+"""What /openapi.json says of the generating routes: their bodies are read by hand."""
+
+from typing import Any
+
+from bodies import Chat, Completion
+
+_FAULT = {
+    "type": "object",
+    "properties": {
+        "error": {
+            "type": "object",
+            "properties": {
+                name: {"type": ["string", "null"]} for name in ("message", "type", "param", "code")
+            },
+        }
+    },
+}
+_REFUSALS = {
+    "400": "A field is missing or wrong, or the prompt does not fit: the message names it",
+    "404": "Another model than the one that is served",
+    "408": "The body came too slowly",
+    "413": "The body is too large",
+    "415": "Not JSON by its content type",
+    "429": "Too many requests are on their way: try again after Retry-After seconds",
+    "503": "The server is stopping",
+}
+
+
+def _route(kind: type[Completion] | type[Chat]) -> dict[str, Any]:
+    schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
+    schema.pop("$defs", None)
+    answers = {
+        "application/json": {"schema": {"type": "object"}},
+        "text/event-stream": {"schema": {"type": "string"}},
+    }
+    return {
+        "requestBody": {"required": True, "content": {"application/json": {"schema": schema}}},
+        "responses": {
+            "200": {"description": "OK; events if `stream` is true", "content": answers},
+            **{
+                status: {"description": text, "content": {"application/json": {"schema": _FAULT}}}
+                for status, text in _REFUSALS.items()
+            },
+        },
+    }
+
+
+COMPLETION_ROUTE = _route(Completion)
+CHAT_ROUTE = _route(Chat)

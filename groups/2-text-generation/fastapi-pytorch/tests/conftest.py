@@ -1,0 +1,53 @@
+"""How these tests ask the server."""
+
+import importlib.util
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+sys.path.append(str(Path(__file__).parent))  # generation_asking.py
+
+STACK = Path(__file__).resolve().parent.parent
+METHOD = "/study.generate.v1.Generator/Generate"
+
+
+@pytest.fixture(scope="session")
+def pb() -> ModuleType:
+    """The stack's own generated messages, loaded by path: its folder stays off sys.path."""
+    name = "fastapi_pytorch_generate_pb2"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, STACK / "generate_pb2.py")
+        assert spec is not None and spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        sys.modules[name] = module
+    return sys.modules[name]
+
+
+@pytest.fixture
+def http(server: Any) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=server.url, timeout=120) as client:
+        yield client
+
+
+@pytest.fixture
+def generate(server: Any, pb: ModuleType) -> Iterator[Callable[..., list[Any]]]:
+    """generate(prompt=…, max_tokens=…) over gRPC: all chunks, or grpc.RpcError."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}") as channel:
+        method = channel.unary_stream(
+            METHOD,
+            request_serializer=pb.GenerateRequest.SerializeToString,
+            response_deserializer=pb.GenerateChunk.FromString,
+        )
+
+        def ask(**said: Any) -> list[Any]:
+            asked = {"model": "gpt2", "temperature": 0, "ignore_eos": True, **said}
+            return list(method(pb.GenerateRequest(**asked), timeout=120))
+
+        yield ask

@@ -1,0 +1,186 @@
+"""Bad input is refused with a sentence that names the fault; nothing of it is left behind."""
+
+import asyncio
+import json
+import math
+import socket
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+import websockets
+
+from generation_asking import asked, figure, wait_for
+
+pytestmark = pytest.mark.slow  # the model has to be built, which takes minutes
+JSON = {"content-type": "application/json"}
+LONG = {"model": "gpt2", "prompt": "Tell me", "max_tokens": 400, "ignore_eos": True}
+
+
+@pytest.fixture(autouse=True)
+def serves_afterwards(server: Any, http: httpx.Client, generate: Any) -> Iterator[None]:
+    """After every test in this file: nothing in flight, no memory taken, both interfaces answer."""
+    yield
+    assert server.alive()
+    wait_for(lambda: figure(http, "generate_in_flight_requests") == 0, "nothing in flight")
+    wait_for(lambda: figure(http, "generate_kv_usage") == 0, "no memory taken")
+    body = asked(server, "completion-000", max_tokens=2)
+    assert http.post("/v1/completions", json=body).status_code == 200
+    assert generate(prompt="Hello", max_tokens=2)[-1].finish_reason == "length"
+    assert http.get("/ready").status_code == 200
+
+
+BAD = {
+    "empty prompt": ({"prompt": ""}, 400, "empty"),
+    "no prompt": ({"prompt": None}, 400, "prompt"),
+    "prompt over the context": ({"prompt": "word " * 2000}, 400, "1024"),
+    "ids that don't exist": ({"prompt": [1, 60_000]}, 400, "50256"),
+    "several prompts": ({"prompt": ["one", "two"]}, 400, "one prompt"),
+    "max_tokens 0": ({"max_tokens": 0}, 400, "max_tokens"),
+    "max_tokens negative": ({"max_tokens": -3}, 400, "max_tokens"),
+    "max_tokens huge": ({"max_tokens": 10**9}, 400, "1024"),
+    "max_tokens no number": ({"max_tokens": "many"}, 400, "max_tokens"),
+    "temperature negative": ({"temperature": -1}, 400, "temperature"),
+    "top_p 0": ({"top_p": 0}, 400, "top_p"),
+    "several answers": ({"n": 4}, 400, "n"),
+    "unknown model": ({"model": "gpt-9"}, 404, "gpt-9"),
+}
+
+
+@pytest.mark.parametrize("fault", BAD)
+@pytest.mark.parametrize("stream", [False, True])
+def test_bad_requests(http: httpx.Client, fault: str, stream: bool):
+    """A stream's faults are statuses too, not events of a 200."""
+    change, status, word = BAD[fault]
+    body = {"model": "gpt2", "prompt": "Hello", "max_tokens": 4, "stream": stream} | change
+    response = http.post("/v1/completions", json=body)
+    assert response.status_code == status, response.text
+    error = response.json()["error"]
+    assert word in error["message"] and error["type"] == "invalid_request_error" and error["code"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "word"),
+    [
+        (b"", 400, "empty"),
+        (b'{"model": "gpt2", "prompt": ', 400, "JSON"),
+        (b'{"model": "gpt2", "prompt": "a", "temperature": NaN}', 400, "temperature"),
+        (b'{"model": "gpt2", "prompt": "a", "top_p": Infinity}', 400, "top_p"),
+        (b'{"model": "gpt2", "prompt": "\xff\xfe"}', 400, "JSON"),
+        (b"[1, 2]", 400, "object"),
+        (b" " * 2_000_000, 413, "1000000"),
+    ],
+)
+def test_bodies_that_are_none(http: httpx.Client, body: bytes, status: int, word: str):
+    """Broken JSON, NaN, invalid UTF-8, a list, two megabytes."""
+    response = http.post("/v1/completions", content=body, headers=JSON)
+    assert response.status_code == status, response.text
+    assert word in response.json()["error"]["message"]
+
+
+def test_other_faults_of_http(http: httpx.Client):
+    assert http.post("/v1/completions", content=b"{}").status_code == 415
+    assert http.get("/v1/completions").status_code == 405
+    assert http.get("/v1/models/gpt-9").status_code == 404
+    for messages in ([], [{"role": "user", "content": ""}], [{"role": "king", "content": "a"}]):
+        response = http.post("/v1/chat/completions", json={"model": "gpt2", "messages": messages})
+        assert response.status_code == 400 and "messages" in response.text, response.text
+
+
+def test_grpc_names_its_faults(generate: Any):
+    for change, code in [
+        ({"prompt": ""}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"prompt": "a", "max_tokens": 0}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"prompt": "a", "max_tokens": 10**6}, grpc.StatusCode.OUT_OF_RANGE),
+        ({"prompt": "a", "temperature": math.nan}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"prompt": "a", "model": "gpt-9"}, grpc.StatusCode.NOT_FOUND),
+    ]:
+        with pytest.raises(grpc.RpcError) as caught:
+            generate(**change)
+        assert caught.value.code() is code and caught.value.details()
+
+
+def test_websocket_frames_that_are_no_requests(server: Any):
+    """A bad request is answered and the connection goes on; a frame of another kind ends it."""
+
+    async def scenario() -> None:
+        async with websockets.connect(f"ws{server.url[4:]}/v1/stream") as ws:
+            for frame, word in [
+                ("{", "JSON"),
+                ('{"model": "gpt2", "prompt": ""}', "empty"),
+                ('{"model": "gpt-9", "prompt": "a"}', "gpt-9"),
+            ]:
+                await ws.send(frame)
+                said = json.loads(await ws.recv())
+                assert word in said["error"]["message"] and said["done"]
+            await ws.send(b"\x00\x01")
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await ws.recv()
+            assert closed.value.rcvd and closed.value.rcvd.code == 1003
+        async with websockets.connect(f"ws{server.url[4:]}/v1/stream") as ws:
+            await ws.send("x" * 2_000_000)
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await ws.recv()
+            assert closed.value.rcvd and closed.value.rcvd.code == 1009
+
+    asyncio.run(scenario())
+
+
+def open_stream(server: Any, **more: Any) -> socket.socket:
+    """A raw connection whose answer has begun."""
+    body = json.dumps(LONG | {"stream": True} | more).encode()
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect(("127.0.0.1", server.port("http")))
+    raw.sendall(
+        b"POST /v1/completions HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+        + f"Content-Length: {len(body)}\r\n\r\n".encode()
+        + body
+    )
+    return raw
+
+
+def test_dropped_connections_leave_nothing(http: httpx.Client, server: Any):
+    """Sixty streams hung up on mid-way: within a step their memory is free (the fixture asks).
+
+    Breaks if an answer goes on for nobody: the sixty would take 24,000 tokens, half a minute and
+    more.
+    """
+    made = figure(http, "generate_tokens_total")
+    for _ in range(3):
+        streams = [open_stream(server) for _ in range(20)]
+        for stream in streams:
+            assert stream.recv(64).startswith(b"HTTP/1.1 200")
+            stream.close()
+    wait_for(lambda: figure(http, "generate_in_flight_requests") == 0, "nothing in flight")
+    assert figure(http, "generate_tokens_total") - made < 6000
+
+
+def test_a_thousand_dropped_connections(http: httpx.Client, server: Any):
+    """The same at length, some of them refused, over WebSocket and gRPC in between."""
+    for _ in range(20):
+        streams = [open_stream(server) for _ in range(50)]
+        for stream in streams:
+            stream.recv(64)
+            stream.close()
+    wait_for(lambda: figure(http, "generate_in_flight_requests") == 0, "nothing in flight")
+
+
+def test_a_slow_reader_stalls_nobody(http: httpx.Client, server: Any):
+    """One that takes nothing is served no further than its buffer (some 200 tokens of 800);
+    another is served meanwhile.
+
+    Breaks if a step waits for a send (the second answer never comes), or if what is not taken is
+    kept without bound (then the slow one's answer runs to its end).
+    """
+    made = figure(http, "generate_tokens_total")
+    slow = open_stream(server, max_tokens=800)
+    try:
+        body = asked(server, "completion-000")
+        assert http.post("/v1/completions", json=body).status_code == 200
+        wait_for(lambda: figure(http, "generate_in_flight_requests") == 0, "it was given up")
+        assert figure(http, "generate_tokens_total") - made < 500
+    finally:
+        slow.close()

@@ -1,0 +1,119 @@
+"""Overload, start and stop."""
+
+import asyncio
+import os
+import signal
+import socket
+import subprocess
+import threading
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from generation_asking import events, figure, wait_for
+
+pytestmark = pytest.mark.slow  # the model has to be built, which takes minutes
+STACK = Path(__file__).resolve().parent.parent
+BODY = {"model": "gpt2", "prompt": "Hello", "max_tokens": 40, "ignore_eos": True, "stream": True}
+
+
+def test_more_than_it_can_hold(server: Any):
+    """Of 200 at once, 64 are served (32 that run, 32 that wait) and the others refused at once.
+
+    Breaks with an unbounded queue, and with a refusal that waits behind the answers.
+    """
+
+    async def scenario() -> None:
+        order: list[int] = []
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=server.url, timeout=120, limits=limits) as client:
+
+            async def ask() -> httpx.Response:
+                response = await client.post("/v1/completions", json=BODY | {"stream": False})
+                order.append(response.status_code)
+                return response
+
+            said = await asyncio.gather(*(ask() for _ in range(200)))
+        refused = [response for response in said if response.status_code == 429]
+        assert 200 - len(refused) == order.count(200) >= 64
+        assert len(refused) > 100
+        assert order[:100] == [429] * 100
+        assert all(response.headers["retry-after"] for response in refused)
+        assert refused[0].json()["error"]["type"] == "rate_limit_error"
+
+    asyncio.run(scenario())
+    with httpx.Client(base_url=server.url) as http:
+        assert figure(http, "generate_refused_total") > 100
+        assert figure(http, "generate_in_flight_requests") == 0
+        assert figure(http, "generate_kv_usage") == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "words"),
+    [
+        ({"THREADS": "many"}, ["THREADS='many'", "whole number"]),
+        ({"DEVICE": "tpu"}, ["DEVICE='tpu'", "cpu or cuda"]),
+        ({"MODEL_DIR": "/nowhere"}, ["/nowhere", "MODEL_DIR"]),
+        ({"MODEL": "gpt3"}, ["MODEL=gpt3"]),
+        ({"HTTP_PORT": "taken"}, ["HTTP_PORT"]),
+    ],
+)
+def test_refuses_to_start(server: Any, variables: dict[str, str], words: list[str]):
+    """One line that names the variable, no traceback, exit code 1."""
+    changed = {k: str(server.port("http")) if v == "taken" else v for k, v in variables.items()}
+    result = subprocess.run(
+        server.running.process.args,
+        cwd=STACK,
+        env={**server.running.env, "HTTP_PORT": "0", "GRPC_PORT": "0", **changed},
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    for word in words:
+        assert word in result.stderr.splitlines()[-1]
+
+
+def test_sigterm_finishes_what_is_in_flight(server: Any):
+    """Streams in flight end as they should, new ones find nobody, exit code 0. The last test: it
+    ends the server.
+
+    Breaks if a stream is cut at the signal, or uvicorn's re-raised signal becomes the exit status.
+    """
+    texts: list[str] = []
+
+    def ask() -> None:
+        with httpx.Client(base_url=server.url, timeout=60) as client:
+            texts.append(client.post("/v1/completions", json=BODY).text)
+
+    askers = [threading.Thread(target=ask) for _ in range(4)]
+    for asker in askers:
+        asker.start()
+    with httpx.Client(base_url=server.url) as http:
+        wait_for(lambda: figure(http, "generate_running_sequences") == 4, "four run")
+        os.kill(server.pid, signal.SIGTERM)
+        wait_for(lambda: refused(server) or not http_ready(http), "new ones are refused")
+    for asker in askers:
+        asker.join()
+    assert [events(text)[-1]["choices"][0]["finish_reason"] for text in texts] == ["length"] * 4
+    assert server.running.process.wait(20) == 0
+
+
+def refused(server: Any) -> bool:
+    """Whether nobody listens any more."""
+    try:
+        socket.create_connection(("127.0.0.1", server.port("http")), 5).close()
+    except ConnectionRefusedError:
+        return True
+    return False
+
+
+def http_ready(http: httpx.Client) -> bool:
+    """Whether the server says so on a connection that it had."""
+    try:
+        return http.get("/ready").status_code == 200
+    except httpx.HTTPError:
+        return False
