@@ -9,6 +9,11 @@ with measured as (
     from stacks
     where group_id = $group and run_id in (select run_id from counted)
     group by stack
+    union all
+    select stack, 'processes', median(processes)
+    from stacks
+    where group_id = $group and run_id in (select run_id from counted)
+    group by stack
 ), best as (
     select stack, machine_name, device, model, weights, precision, max(throughput_per_s) as throughput_per_s,
         any_value(unit) as unit

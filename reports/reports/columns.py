@@ -9,7 +9,7 @@ RESULTS = Path(__file__).resolve().parents[2] / "results"
 PERCENTILES = ("p50", "p90", "p95", "p99", "p999")
 ONE_ROW = {
     "runs": "a run",
-    "stacks": "a stack of a group in a run: a model, interface and block of it",
+    "stacks": "a stack of a group in a run: a model, precision, interface and block of it",
     "trials": "a planned trial",
     "latest": "a trial that counts today: the newest usable ones of each experiment and stack",
     "comparisons": "a pair of stacks on one metric and workload in a run",

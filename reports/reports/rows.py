@@ -52,7 +52,7 @@ SOURCES = (
         "stacks",
         "stack_files",
         "*/stacks/*.json",
-        ("run_id", "group_id", "stack", "model", "interface", "block"),
+        ("run_id", "group_id", "stack", "model", "precision", "interface", "block"),
         _itself,
     ),
     Source("trials", "trial_files", "*/trials/*.json", ("run_id", "trial_id"), _itself),

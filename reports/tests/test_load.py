@@ -11,7 +11,7 @@ from reports.columns import in_view, load_columns
 from reports.files import Folder
 from reports.load import open_results
 
-from .conftest import RUN, trial_row
+from .conftest import RUN, stack_rows, trial_row
 
 
 def one(folder: Path, sql: str) -> list[tuple[object, ...]]:
@@ -116,6 +116,15 @@ def test_a_copied_run_does_not_count_twice(results: Path) -> None:
         assert ask(loaded.db, "select count(*) from trials")[0].rows == [(6,)]
         assert ask(loaded.db, "select count(*) from comparisons")[0].rows == [(2,)]
     assert any("the same row as" in warning for warning in loaded.warnings)
+
+
+def test_a_stack_at_two_precisions_has_two_rows(results: Path) -> None:
+    """The same stack, model, interface and block at another precision is another start. Broken by a
+    key without the precision, which calls it a copy."""
+    for precision in ("fp32", "int8"):
+        row = stack_rows()[0] | {"stack": "beta", "precision": precision}
+        (results / RUN / "stacks" / f"beta.{precision}.json").write_text(json.dumps(row))
+    assert one(results, "select count(*) from stacks where stack = 'beta'") == [(2,)]
 
 
 def test_an_empty_folder_has_empty_views(tmp_path: Path) -> None:

@@ -126,8 +126,9 @@ def run_start(
         running = server.start(stack, installed.env, variables, bench.cpus.server, logs, bench.mark)
         ready_s = server.wait_ready(running)
         idle_mb = tree_pss_bytes(running.pid) / 1e6
+        processes = len(running.processes())
         for name in interfaces:
-            facts[name] = {"ready_s": ready_s, "memory_idle_mb": idle_mb}
+            facts[name] = {"ready_s": ready_s, "memory_idle_mb": idle_mb, "processes": processes}
         for name in interfaces:
             report.step(f"{place}: {name}: comparing its answers with the reference")
             gate = pass_gate(bench, running, artefact, name, logs / f"parity-{name}")

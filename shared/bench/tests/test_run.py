@@ -113,6 +113,7 @@ def test_each_fault_costs_its_own_rows_only(bench: Any, tmp_path: Path) -> None:
     stacks = {row["stack"]: row for row in rows(tmp_path, "stacks")}
     assert stacks["steady"]["status"] == "measured"
     assert stacks["steady"]["ready_s"] > 0 and stacks["steady"]["first_request_ms"] > 0
+    assert stacks["steady"]["processes"] >= 1
     assert "not ready after 3 s" in stacks["never-ready"]["reason"]
     assert "server" in stacks["dies"]["reason"]
     assert stacks["caches"]["repeat_ratio"] < 0.9 < stacks["steady"]["repeat_ratio"] * 2
