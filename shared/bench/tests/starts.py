@@ -111,13 +111,6 @@ def echo(fault: str) -> Stack:
     return replace(steady, id=fault, command=command, ready_timeout_s=60)
 
 
-def burstable() -> Stack:
-    """A server of 100 requests a second as long as its credits last, then of 35."""
-    flags = "--capacity 100 --workers 3 --credits 75 --earned 35"
-    command = ("python", "-P", "../server.py", *flags.split())
-    return replace(echo("none"), id="burstable", command=command)
-
-
 def null_stack(*flags: str) -> Stack:
     """The null server as a stack: it keeps a record of when it really answered."""
     command = " ".join(
