@@ -178,8 +178,16 @@ def sentence(rows: list[Row], metric: str, load: str, title: str) -> str:
 
 
 def standard(folder: Folder) -> str:
-    """The newest finished standard run: means over its blocks, and what can be told apart."""
-    newest = "(select max_by(run_id, started_at) from runs where profile = 'standard')"
+    """The first group's newest standard run: means over its blocks, and what can be told apart.
+
+    Models and precisions are experiments of their own; the sentences are about the first of them.
+    """
+    newest = """(
+      select max_by(run_id, started_at) from runs
+      where profile = 'standard' and run_id in (
+        select run_id from trials where group_id = (select min(group_id) from trials)))"""
+    alike = "load, stack, interface, model, weights, precision"
+    mine = f"run_id = {newest} and group_id = (select min(group_id) from trials)"
     runs = selected(folder, f"select * from runs where run_id = {newest}")
     if not runs:
         raise ValueError(f"{folder.address} has no run of profile standard: measure first")
@@ -188,31 +196,37 @@ def standard(folder: Folder) -> str:
         folder,
         f"""
         with counted as (
-          select load, stack, interface, count(*) as times,
+          select {alike}, count(*) as times,
             rtrim(verdict || ' ' || array_to_string(reasons, ', ')) as said
-          from trials where run_id = {newest} group by all),
+          from trials where {mine} group by all),
         said as (
-          select load, stack, interface,
+          select {alike},
             string_agg(times || '× ' || said, '; ' order by said desc) as verdicts
           from counted group by all)
-        select load, stack, interface, any_value(load_kind) as load_kind,
+        select {alike}, any_value(load_kind) as load_kind,
           avg(rate_per_s) as rate, avg(users) as users, avg(recovery_s) as recovery,
           avg(throughput_per_s) as throughput, avg(latency_p50_ms) as p50,
           avg(latency_p95_ms) as p95, avg(goodput) as goodput,
           avg(serving_efficiency) as efficiency, any_value(verdicts) as verdicts,
-          any_value(weights) as weights, any_value(model) as model,
-          any_value(precision) as precision, any_value(unit) as unit
-        from trials join said using (load, stack, interface)
-        where run_id = {newest} and (load_kind not like 'search%' or verdict <> 'INVALID')
-        group by all order by load, interface desc, stack""",
+          any_value(unit) as unit
+        from trials join said using ({alike})
+        where {mine} and (load_kind not like 'search%' or verdict <> 'INVALID')
+        group by all order by load, interface desc, stack, model, precision""",
     )
+    first, unit = rows[0], rows[0]["unit"]
     different = selected(
         folder,
-        f"select * from comparisons where run_id = {newest} and interface = 'rest' order by all",
+        f"""select * from comparisons where {mine} and interface = 'rest'
+          and model = '{first["model"]}' and precision = '{first["precision"]}' order by all""",
     )
+    experiments = {(row["model"], row["precision"]) for row in rows}
+
+    def kind(row: Row) -> str:
+        return f", {row['model']} {row['precision']}" if len(experiments) > 1 else ""
+
     lines = [
         [
-            f"{row['load']}{found(row)}, {row['stack']}, {row['interface']}",
+            f"{row['load']}{found(row)}, {row['stack']}, {row['interface']}{kind(row)}",
             number(row["throughput"], 1),
             number(row["p50"], 0),
             number(row["p95"], 0),
@@ -222,7 +236,6 @@ def standard(folder: Folder) -> str:
         ]
         for row in rows
     ]
-    first, unit = rows[0], rows[0]["unit"]
     heading = [
         "load, stack, interface",
         f"{unit}/s",

@@ -54,6 +54,23 @@ def test_a_standard_run_is_averaged_over_its_blocks(results: Path) -> None:
     assert "- p50 of a single caller: no answer." in text
 
 
+def test_precisions_are_averaged_apart(results: Path) -> None:
+    """A row of int8 beside one of fp32 is another experiment. Broken by a mean over the two."""
+    place = Folder(str(results))
+    file = next(results.glob("*/run.json"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"profile": "standard"}))
+    for trial in results.glob("*/trials/*.json"):
+        row = json.loads(trial.read_text())
+        if (row["stack"], row["load"], row["block"]) == ("alpha", "closed-4", 1):
+            more = {"precision": "int8", "trial_id": "int8", "throughput_per_s": 4000.0}
+            (trial.parent / "int8.json").write_text(json.dumps(row | more))
+            break
+    text = renewed(EMPTY.format("standard"), place)
+    rows = [line for line in text.splitlines() if line.startswith("| closed-4, alpha, rest, ")]
+    assert [" fp32 | 20.2 |" in row or " int8 | 4,000.0 |" in row for row in rows] == [True, True]
+    assert rows[0].endswith("3× VALID |") and rows[1].endswith("1× VALID |")
+
+
 def test_no_results_is_said(tmp_path: Path) -> None:
     """A table of nothing must not replace one of figures."""
     with pytest.raises(ValueError, match="measure first"):

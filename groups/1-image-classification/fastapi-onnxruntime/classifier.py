@@ -85,13 +85,15 @@ class Classifier:
             except RequestError as error:
                 raise RequestError(error.fault, f"image {number}: {error.message}") from None
 
+        failures: list[RequestError] = []
+        tasks: list[asyncio.Task[list[Prediction]]] = []
         try:
             async with asyncio.TaskGroup() as group:  # the first failure cancels the others
                 tasks = [group.create_task(one(i, data)) for i, data in enumerate(images)]
         except* RequestError as errors:
-            failure = errors.exceptions[0]
-            assert isinstance(failure, RequestError)
-            raise RequestError(failure.fault, failure.message) from None
+            failures = [each for each in errors.exceptions if isinstance(each, RequestError)]
+        if failures:  # raised in `except*` itself, some Pythons would wrap it in a group again
+            raise RequestError(failures[0].fault, failures[0].message)
         return [task.result() for task in tasks]
 
     async def _one(

@@ -39,7 +39,7 @@ def install(stack: Stack, device: str, runtime: str, report: Reporter) -> Instal
     if stack.container_only:
         raise StackSkipped(
             f"it comes as a container only, and {no_containers()}",
-            fix=f"have a container engine, pull {stack.image} and use RUNTIME=container",
+            fix=f"run it by hand, as {where(stack.folder / 'README.md')} says",
         )
     if runtime == "container":
         raise StackSkipped(

@@ -25,6 +25,8 @@ sys.path.append(str(Path(__file__).parent))  # starts.py
 from starts import GROUP, TOOLS, Place
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups"
+# Started alone, the test stacks have no environment; not every machine knows the name `python`.
+os.environ["PATH"] = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 
 @pytest.fixture(scope="session")

@@ -17,7 +17,7 @@ from reports.validate import faults
 # What the runner has just said when it is killed, and again after a seeded part of a second.
 MOMENTS = (
     "calibration: grpc",
-    "bare engine plain, digest, block 1",
+    "bare engine plain, digest, fp32, block 1",
     "block 1: rest: comparing",
     "block 1: rest: closed-2",
     "(block 1)",

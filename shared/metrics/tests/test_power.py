@@ -30,7 +30,7 @@ def test_what_is_resampled_is_the_noise_alone() -> None:
     for metric, found in POOLS.items():
         assert len(found) >= 3, f"{metric}: too few workloads vary"
         for rest in found.values():
-            assert rest.shape[0] >= 2 and rest.shape[1] >= 3
+            assert rest.shape[0] >= 2 and rest.shape[1] >= 2
             assert np.allclose(rest.mean(0), 0) and np.allclose(rest.mean(1), 0)
         assert all(0 < spread < 1 for spread in block_spreads(found).values())
 
