@@ -8,6 +8,7 @@ import asyncio
 
 import orjson
 from fastapi import FastAPI, WebSocket, WebSocketDisconnect
+from starlette.types import Message
 
 import metrics
 from answers import Writer
@@ -53,16 +54,27 @@ def add_websocket(app: FastAPI, settings: Settings, generator: Generator) -> Non
     async def stream(socket: WebSocket) -> None:  # pyright: ignore[reportUnusedFunction]
         await socket.accept()
         code: int | None = None
-        while code is None:
-            try:
-                code = await turn(socket)
-            except (WebSocketDisconnect, TimeoutError, RuntimeError):
-                return  # its other end is gone
-        await socket.close(code)
+        # Always listening: a client's next request may be here before its last answer has ended,
+        # and its end is to be noticed during one.
+        incoming = asyncio.ensure_future(socket.receive())
+        try:
+            while code is None:
+                event = await incoming
+                incoming = asyncio.ensure_future(socket.receive())
+                code = await turn(socket, event, incoming)
+            await socket.close(code)
+        except (WebSocketDisconnect, TimeoutError, RuntimeError):
+            pass  # its other end is gone
+        finally:
+            incoming.cancel()
 
-    async def turn(socket: WebSocket) -> int | None:
-        """One request and its answer. Returns a close code, or None: go on."""
-        event = await socket.receive()
+    async def turn(
+        socket: WebSocket, event: Message, incoming: "asyncio.Future[Message]"
+    ) -> int | None:
+        """One request and its answer. Returns a close code, or None: go on.
+
+        Raises WebSocketDisconnect when the client goes away.
+        """
         if event["type"] == "websocket.disconnect":
             raise WebSocketDisconnect(event.get("code", 1000))
         text = event.get("text")
@@ -71,17 +83,13 @@ def add_websocket(app: FastAPI, settings: Settings, generator: Generator) -> Non
             return UNSUPPORTED
         if len(text) > settings.max_body_bytes:
             return TOO_BIG
-        # While it is answered nothing is expected from the client but its end.
         work = asyncio.create_task(answer(socket, text))
-        gone = asyncio.create_task(socket.receive())
         try:
-            await asyncio.wait((work, gone), return_when=asyncio.FIRST_COMPLETED)
-            if not work.done() and gone.done():
+            await asyncio.wait((work, incoming), return_when=asyncio.FIRST_COMPLETED)
+            if not work.done() and incoming.result()["type"] == "websocket.disconnect":
                 metrics.REQUESTS.labels("ws", "client_gone").inc()
-                if gone.result()["type"] == "websocket.disconnect":
-                    raise WebSocketDisconnect(1000)
-                return UNSUPPORTED  # a second request before the first was answered
-            work.result()
+                raise WebSocketDisconnect(1000)
+            await work
         except RequestError as error:
             fault = error.fault
             metrics.REQUESTS.labels("ws", fault.code).inc()
@@ -91,5 +99,4 @@ def add_websocket(app: FastAPI, settings: Settings, generator: Generator) -> Non
             return GOING_AWAY if fault is DRAINING else None
         finally:
             work.cancel()
-            gone.cancel()
         return None
