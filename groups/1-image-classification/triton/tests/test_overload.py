@@ -1,4 +1,4 @@
-"""Four times what it can serve for 10 s: refused at once, and back to normal after."""
+"""More callers than its queues hold, for 8 s: refused at once, and back to normal after."""
 
 import asyncio
 import statistics
@@ -9,6 +9,7 @@ import httpx
 import pytest
 
 PATH = "/v2/models/classify/infer"
+CALLERS = 160
 
 
 async def timed(client: httpx.AsyncClient, url: str, request: Any) -> tuple[int, str, float]:
@@ -26,24 +27,31 @@ async def alone(client: httpx.AsyncClient, url: str, request: Any, count: int) -
     return statistics.median(seconds for _, _, seconds in replies)
 
 
-async def flood(client: httpx.AsyncClient, url: str, request: Any, every_s: float, seconds: float):
-    """An open load: the next request is sent when it is due, whatever became of the others."""
-    sent: list[asyncio.Task[tuple[int, str, float]]] = []
-    began = time.monotonic()
-    while (due := len(sent) * every_s) < seconds:
-        await asyncio.sleep(max(0.0, began + due - time.monotonic()))
-        sent.append(asyncio.create_task(timed(client, url, request)))
-    return await asyncio.gather(*sent)
+async def flood(client: httpx.AsyncClient, url: str, request: Any, seconds: float):
+    """All CALLERS at once, and again: after an answer immediately, after a refusal a little later.
+
+    However fast the machine is, that is more than the queue before the model and what it executes.
+    """
+    until = time.monotonic() + seconds
+
+    async def caller() -> list[tuple[int, str, float]]:
+        replies: list[tuple[int, str, float]] = []
+        while time.monotonic() < until:
+            replies.append(await timed(client, url, request))
+            if replies[-1][0] != 200:
+                await asyncio.sleep(1)
+        return replies
+
+    called = await asyncio.gather(*(caller() for _ in range(CALLERS)))
+    return [reply for replies in called for reply in replies]
 
 
 async def scenario(server: Any, request: Any) -> tuple[float, list[tuple[int, str, float]], float]:
-    limits = httpx.Limits(max_connections=None, max_keepalive_connections=200)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=CALLERS)
     async with httpx.AsyncClient(timeout=60, limits=limits) as client:
         url = server.url + PATH
         before = await alone(client, url, request, 12)
-        # One request alone keeps a CPU busy for `before`: this is four times what they can do.
-        workers = int(server.running.env["THREADS"])
-        flooded = await flood(client, url, request, before / 4 / workers, 10)
+        flooded = await flood(client, url, request, 8)
         return before, flooded, await alone(client, url, request, 12)
 
 
@@ -55,11 +63,11 @@ def test_overload_is_refused_at_once_and_leaves_no_trace(server: Any, body: Any)
     refused = [(text, seconds) for status, text, seconds in flooded if status == 503]
     assert len(served) + len(refused) == len(flooded), {status for status, _, _ in flooded}
     assert len(served) > 10, "a server that refuses all is no use"
-    assert len(refused) > len(flooded) / 4, "it was not overloaded: the test shows nothing"
+    assert len(refused) > 20, "it was not overloaded: the test shows nothing"
     assert all("Exceeds maximum queue size" in text for text, _ in refused)
     # The queue is bounded, and a refusal doesn't wait in it.
-    quick = statistics.quantiles([seconds for _, seconds in refused], n=20)[-1]
-    assert quick < statistics.median(served) / 5
+    quick = statistics.median(seconds for _, seconds in refused)
+    assert quick < statistics.median(served) / 2
     assert after < 3 * before
     assert server.alive()
 
