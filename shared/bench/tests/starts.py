@@ -111,6 +111,12 @@ def echo(fault: str) -> Stack:
     return replace(steady, id=fault, command=command, ready_timeout_s=60)
 
 
+def burstable() -> Stack:
+    """A server that is quick for 150 requests in a row; what follows without a pause waits 1 s."""
+    command = ("python", "-P", "../server.py", "--burst", "150")
+    return replace(echo("none"), id="burstable", command=command)
+
+
 def null_stack(*flags: str) -> Stack:
     """The null server as a stack: it keeps a record of when it really answered."""
     command = " ".join(

@@ -2,7 +2,7 @@
 on its row by its code, whatever else is going on on this machine.
 
 STEAL, THROTTLED and a GPU can't be had here: they are judged from readings in the kernel's and
-NVML's own form, here and in test_surroundings.py. UNSTABLE_SEARCH belongs to the searches' tests.
+NVML's own form, here and in test_surroundings.py.
 """
 
 import os
@@ -89,6 +89,20 @@ def test_overload(place: Place) -> None:
     assert "DROPPED_ITERATIONS" not in served.reasons("open")
     assert "DROPPED_ITERATIONS" in served.reasons("few")
     assert "TOO_FEW_SAMPLES" in served.reasons("open")
+
+
+@pytest.mark.slow
+def test_a_search_whose_result_does_not_last(place: Place) -> None:
+    """A probe of 79 requests fits the server's burst, a full window at the lowest rate searched
+    does not. The rate that only a probe saw must not stand as the stack's capacity."""
+    load = Load("search", "search", arrivals="constant", max_users=128, low=0.1, high=1.0)
+    served = place.having([load], window_s=12, held_back=[]).serve(
+        starts.burstable(), {"search": 200.0}
+    )
+    assert served.reasons("search") == {"UNSTABLE_SEARCH"}
+    assert "full windows did not" in (served.verdicts["search"].detail or "")
+    path = served.figures["search"]["search_path"]
+    assert [step["held"] for step in path if step["confirming"]] == [False] * 3
 
 
 def test_a_server_that_dies_is_not_measured(place: Place) -> None:
