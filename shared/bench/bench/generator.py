@@ -12,6 +12,7 @@ from typing import Any
 from bench.artefact import Artefact, Payload
 from bench.config import Group, Load, Stack
 from bench.errors import StackFailed
+from bench.parity import load_keys
 from bench.processes import MARK
 from bench.server import HOST, Running, spawn
 
@@ -74,7 +75,12 @@ def make_plan(
         "client_batch": client_batch,
         "seed": seed,
         "payloads": [payload.planned() for payload in payloads],
-        "expected": [artefact.expected.get(p.name) for p in payloads],
+        "expected": load_keys(
+            artefact.expected,
+            [payload.name for payload in payloads],
+            group.parity,
+            running.stack.precision,
+        ),
         "load": load,
         "warmup_s": warmup_s,
         "window_s": window_s,

@@ -120,3 +120,19 @@ def check(
             faults.append(f"{name}: {fault}")
     worst = max(drifts) if drifts and math.isfinite(max(drifts)) else None
     return Parity(bool(probes) and not faults, worst, tuple(faults))
+
+
+def load_keys(
+    expected: Mapping[str, str | None],
+    names: Sequence[str],
+    settings: Mapping[str, Any],
+    precision: str,
+) -> list[str | None]:
+    """What right answers to these payloads say under load (expected.json), None: can't be told.
+
+    A precision whose answers are held to their `first_tokens` is held to no key, since a key is
+    made of the whole answer.
+    """
+    if precision in settings.get("first_tokens", {}):
+        return [None] * len(names)
+    return [expected.get(name) for name in names]

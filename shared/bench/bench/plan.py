@@ -3,7 +3,7 @@
 import math
 import random
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from bench.config import SCHEDULED, SEARCHES, Group, Load, Profile, Slo, Stack
@@ -114,7 +114,16 @@ def make_starts(
     only_precision: str | None = None,
 ) -> list[Start]:
     """All starts of a run: in each block every stack once a model and precision, in fresh seeded
-    order."""
+    order.
+
+    A further model or precision that is named, where the profile asks nothing of further ones, gets
+    the loads of the first on the main interface: never an empty run.
+    """
+    ordinary = (*profile.every_interface, *profile.first_interface)
+    if len(models) == 1 and not profile.further_models:
+        profile = replace(profile, further_models=ordinary)
+    if only_precision and not profile.further_precisions:
+        profile = replace(profile, further_precisions=ordinary)
     starts: list[Start] = []
     for block in range(1, profile.blocks + 1):
         for model in models:

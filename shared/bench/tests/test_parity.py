@@ -4,7 +4,7 @@ import math
 
 import pytest
 
-from bench.parity import check, cosine, tokens, top_k
+from bench.parity import check, cosine, load_keys, tokens, top_k
 
 REFERENCE = [0.5, 0.2, 0.1, 0.08, 0.06, 0.0595, 0.0005]
 TOP = [[0, 0.5], [1, 0.2], [2, 0.1], [3, 0.08], [4, 0.06]]
@@ -63,6 +63,16 @@ def test_a_precision_may_be_held_to_its_first_tokens_only() -> None:
     settings["kind"] = "tokens"
     assert check(answers, reference, ["a"], settings, "bf16").passed
     assert not check(answers, reference, ["a"], settings, "fp32").passed
+
+
+def test_a_key_holds_only_where_whole_answers_are_compared() -> None:
+    """Broken by keys at every precision: bf16 answers differ after some tokens, and all would be
+    wrong under load; or by none at all: then nothing is checked under load."""
+    settings = {"first_tokens": {"bf16": 4}}
+    keys = {"a": "1 2 3", "b": None}
+    assert load_keys(keys, ["b", "a", "c"], settings, "fp32") == [None, "1 2 3", None]
+    assert load_keys(keys, ["a", "b"], settings, "bf16") == [None, None]
+    assert load_keys(keys, ["a"], {}, "int8") == ["1 2 3"]
 
 
 def test_cosine_is_blind_to_length_only() -> None:

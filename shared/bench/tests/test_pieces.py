@@ -6,6 +6,7 @@ import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -141,6 +142,23 @@ def test_a_precision_is_a_start_of_its_own_at_its_own_loads() -> None:
     assert ids["int8"] == ["9.steady.digest.int8.rest.closed-2.b1"]
     only = make_starts(group, [stack], profile, group.models, 1, None, "int8")
     assert [start.precision for start in only] == ["int8"]
+
+
+def test_what_is_named_is_measured() -> None:
+    """MODEL and PRECISION name what a profile asks nothing of. Broken by a run without a trial."""
+    group = replace(load_group(FIXTURES), models=("digest", "other"))
+    profile = replace(group.profiles["standard"], blocks=1, further_models=())
+    stack = replace(load_stack(FIXTURES / "steady"), precisions=("fp32", "int8"))
+    assert not profile.further_precisions
+
+    def loads(*asked: Any) -> list[str]:
+        starts = make_starts(group, [stack], profile, *asked)
+        return sorted(trial.load for start in starts for trial in start.trials)
+
+    usual = loads(("digest",), 1, None, "fp32")
+    assert usual and loads(("digest",), 1, None) == usual
+    assert loads(("other",), 1, None, "fp32") == loads(("digest",), 1, None, "int8") == usual
+    assert loads(("digest", "other"), 1, None) == usual
 
 
 def test_an_engine_is_timed_for_what_is_measured() -> None:
