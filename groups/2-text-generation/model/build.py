@@ -14,6 +14,9 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+# A thread that spins until the other is done takes CPU time from it where others use the machine.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 import torch
 from tokenizers import Tokenizer
 from torch import nn

@@ -1,4 +1,4 @@
-"""What a right answer is: greedy tokens by transformers' own `generate`, and how clear each was."""
+"""What a right answer is: greedy tokens by transformers' own model, and how clear each one was."""
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
@@ -6,11 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+import torch.nn.functional as functional
 from torch import Tensor, nn
-from transformers import LogitsProcessor, LogitsProcessorList
+from transformers import DynamicCache
 
 TOLERANCE = 1e-3  # of a log-probability; group.toml's fp32 tolerance
-BATCH = 64
+BATCH = 128
 PADDED = 8192  # tokens in a batch of prompts, padding included
 
 
@@ -27,71 +28,69 @@ class Prompt:
     max_tokens: int
 
 
-class Leads(LogitsProcessor):
-    """Changes nothing; notes at each step how far the best token leads the second, [batch]."""
-
-    def __init__(self) -> None:
-        self.steps: list[Tensor] = []
-
-    def __call__(self, input_ids: Tensor, scores: Tensor) -> Tensor:
-        best = scores.topk(2).values
-        self.steps.append(best[:, 0] - best[:, 1])
-        return scores
-
-
 def batches(prompts: Sequence[Prompt]) -> list[list[Prompt]]:
-    """Answers of nearly one length together, and among them prompts of nearly one length."""
-    lengths = sorted(prompt.max_tokens for prompt in prompts)
-    thirds = [lengths[len(lengths) * n // 3] for n in (1, 2)]
-
-    def kin(prompt: Prompt) -> tuple[bool, int, int]:
-        third = sum(prompt.max_tokens > limit for limit in thirds)
-        return len(prompt.ids) > PADDED // BATCH, third, len(prompt.ids)
-
+    """Prompts of nearly one length together, so that little is padded; long answers first."""
     found: list[list[Prompt]] = [[]]
-    for prompt in sorted(prompts, key=kin):
-        width = max(len(each.ids) for each in [*found[-1], prompt])
-        if len(found[-1]) == BATCH or width * (len(found[-1]) + 1) > PADDED:
+    for prompt in sorted(prompts, key=lambda prompt: len(prompt.ids)):
+        if len(found[-1]) == BATCH or len(prompt.ids) * (len(found[-1]) + 1) > PADDED:
             found.append([])
         found[-1].append(prompt)
-    return found
+    return [sorted(batch, key=lambda prompt: -prompt.max_tokens) for batch in found]
+
+
+def padded(batch: Sequence[Prompt], pad: int) -> tuple[Tensor, Tensor]:
+    """Ids and mask of a batch, both [prompts, longest], padded on the left."""
+    width = max(len(prompt.ids) for prompt in batch)
+    ids = torch.full((len(batch), width), pad)
+    mask = torch.zeros_like(ids)
+    for row, prompt in enumerate(batch):
+        ids[row, width - len(prompt.ids) :] = torch.tensor(prompt.ids)
+        mask[row, width - len(prompt.ids) :] = 1
+    return ids, mask
 
 
 @torch.inference_mode()
+def greedy(network: nn.Module, batch: Sequence[Prompt], pad: int) -> list[dict[str, list[Any]]]:
+    """An answer each; of a batch whose longest answers come first, as those done leave its end."""
+    found: list[dict[str, list[Any]]] = [{"tokens": [], "margins": []} for _ in batch]
+    ids, mask = padded(batch, pad)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    cache = DynamicCache()
+    for step in itertools.count(1):
+        logits: Tensor = network(
+            input_ids=ids,
+            attention_mask=mask,
+            position_ids=positions,
+            past_key_values=cache,
+            logits_to_keep=1,
+        ).logits[:, -1]
+        best = logits.topk(2)
+        leads = (best.values[:, 0] - best.values[:, 1]).tolist()
+        for answer, token, lead in zip(found, best.indices[:, 0].tolist(), leads, strict=False):
+            answer["tokens"].append(token)
+            answer["margins"].append(round(lead, 4))
+        going = sum(prompt.max_tokens > step for prompt in batch)
+        if not going:
+            break
+        if going < len(ids):
+            cache.batch_select_indices(torch.arange(going))
+        ids = best.indices[:going, :1]
+        mask = functional.pad(mask[:going], (0, 1), value=1)
+        positions = positions[:going, -1:] + 1
+    return found
+
+
 def answers(
     network: nn.Module, prompts: Sequence[Prompt], pad: int, tell: Callable[[str], None]
 ) -> dict[str, dict[str, list[Any]]]:
     """{name: {"tokens": ids, "margins": log-probability lead of the best over the second}}.
 
-    Batches of answers and prompts of nearly one length, padded on the left; each is cut to its own
-    length, and an end token ends nothing.
+    transformers' own model, cache and padding, and no server's code. An end token ends nothing.
     """
     found: dict[str, dict[str, list[Any]]] = {}
     for batch in batches(prompts):
-        width = max(len(prompt.ids) for prompt in batch)
-        ids = torch.full((len(batch), width), pad)
-        mask = torch.zeros_like(ids)
-        for row, prompt in enumerate(batch):
-            ids[row, width - len(prompt.ids) :] = torch.tensor(prompt.ids)
-            mask[row, width - len(prompt.ids) :] = 1
-        leads = Leads()
-        said: Tensor = network.generate(  # pyright: ignore
-            input_ids=ids,
-            attention_mask=mask,
-            max_new_tokens=max(prompt.max_tokens for prompt in batch),
-            do_sample=False,
-            eos_token_id=None,
-            pad_token_id=pad,
-            logits_processor=LogitsProcessorList([leads]),
-        )
-        tokens = said[:, width:]
-        margins = torch.stack(leads.steps, dim=1).double()
-        for row, prompt in enumerate(batch):
-            length = prompt.max_tokens
-            found[prompt.name] = {
-                "tokens": tokens[row, :length].tolist(),
-                "margins": [round(margin, 4) for margin in margins[row, :length].tolist()],
-            }
+        answered = greedy(network, batch, pad)
+        found |= {prompt.name: answer for prompt, answer in zip(batch, answered, strict=True)}
         tell(f"reference: {len(found)} of {len(prompts)} prompts answered")
     return {prompt.name: found[prompt.name] for prompt in prompts}
 

@@ -90,6 +90,34 @@ def test_answers_tell_prompts_apart(artefact: Artefact):
     assert len(artefact.expected) == 376
 
 
+def test_batches_change_no_answer(artefact: Artefact):
+    """A payload of each kind, alone and by transformers' own `generate`: the same tokens. Broken by
+    a mask or a position that counts the padding, or by keys of a row that has left its batch."""
+    names = ["completion-043", "completion-215", "chat-00", "long-00", "prefix-01"]
+    environment = ensure_environment(MODEL, "cpu", Reporter(Console(quiet=True)))
+    script = MODEL / "tests" / "by_generate.py"
+    said = subprocess.run(
+        [
+            environment / "bin" / "python",
+            "-P",
+            script,
+            artefact.folder,
+            MODEL.parent / "payloads",
+            *names,
+        ],
+        env={"HF_HUB_OFFLINE": "1", "PATH": "/usr/bin:/bin"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=300,
+    )
+    for name, tokens in json.loads(said.stdout).items():
+        reference = artefact.reference[name]
+        close = [n for n, lead in enumerate(reference["margins"]) if lead <= 1e-3]
+        assert tokens[: min(close, default=None)] == reference["tokens"][: min(close, default=None)]
+    assert len(json.loads(said.stdout)) == len(names)
+
+
 def test_the_gate_catches_wrong_work(artefact: Artefact):
     """Swapped answers, one wrong token, an answer cut short, and an echo of the prompt."""
     probes = [payload.name for payload in read_payloads(GROUP) if payload.probe]
