@@ -6,6 +6,7 @@ does with weights that were packed for it once. README has the figures.
 
 import torch
 from torch import Tensor, nn
+from transformers.activations import NewGELUActivation
 from transformers.pytorch_utils import Conv1D
 
 PACKED_FOR = 16
@@ -37,7 +38,7 @@ class PackedLinear(nn.Module):
 
 
 def pack(network: nn.Module) -> None:
-    """Replace every linear layer of a model, its head too."""
+    """Replace every linear layer of a model, its head too, and GPT-2's activation."""
     for parent in list(network.modules()):
         for name, layer in list(parent.named_children()):
             if isinstance(layer, Conv1D):  # GPT-2's: [in, out]
@@ -45,3 +46,5 @@ def pack(network: nn.Module) -> None:
             elif isinstance(layer, nn.Linear):
                 bias = None if layer.bias is None else layer.bias.detach()
                 setattr(parent, name, PackedLinear(layer.weight.detach(), bias))
+            elif isinstance(layer, NewGELUActivation):  # the same formula in one pass, not in eight
+                setattr(parent, name, nn.GELU(approximate="tanh"))

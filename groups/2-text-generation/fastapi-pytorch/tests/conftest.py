@@ -37,8 +37,8 @@ def http(server: Any) -> Iterator[httpx.Client]:
 
 
 @pytest.fixture
-def generate(server: Any, pb: ModuleType) -> Iterator[Callable[..., list[Any]]]:
-    """generate(prompt=…, max_tokens=…) over gRPC: all chunks, or grpc.RpcError."""
+def begin(server: Any, pb: ModuleType) -> Iterator[Callable[..., Any]]:
+    """begin(prompt=…, max_tokens=…) over gRPC: the call, whose chunks are still to be read."""
     with grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}") as channel:
         method = channel.unary_stream(
             METHOD,
@@ -46,8 +46,14 @@ def generate(server: Any, pb: ModuleType) -> Iterator[Callable[..., list[Any]]]:
             response_deserializer=pb.GenerateChunk.FromString,
         )
 
-        def ask(**said: Any) -> list[Any]:
+        def call(**said: Any) -> Any:
             asked = {"model": "gpt2", "temperature": 0, "ignore_eos": True, **said}
-            return list(method(pb.GenerateRequest(**asked), timeout=120))
+            return method(pb.GenerateRequest(**asked), timeout=120)
 
-        yield ask
+        yield call
+
+
+@pytest.fixture
+def generate(begin: Callable[..., Any]) -> Callable[..., list[Any]]:
+    """The same to its end: all chunks, or grpc.RpcError."""
+    return lambda **said: list(begin(**said))

@@ -16,6 +16,7 @@ from generation_asking import asked, figure, wait_for
 
 pytestmark = pytest.mark.slow  # the model has to be built, which takes minutes
 JSON = {"content-type": "application/json"}
+GOOD = {"model": "gpt2", "prompt": "Hello", "max_tokens": 4}
 LONG = {"model": "gpt2", "prompt": "Tell me", "max_tokens": 400, "ignore_eos": True}
 
 
@@ -54,8 +55,7 @@ BAD = {
 def test_bad_requests(http: httpx.Client, fault: str, stream: bool):
     """A stream's faults are statuses too, not events of a 200."""
     change, status, word = BAD[fault]
-    body = {"model": "gpt2", "prompt": "Hello", "max_tokens": 4, "stream": stream} | change
-    response = http.post("/v1/completions", json=body)
+    response = http.post("/v1/completions", json=GOOD | {"stream": stream} | change)
     assert response.status_code == status, response.text
     error = response.json()["error"]
     assert word in error["message"] and error["type"] == "invalid_request_error" and error["code"]
@@ -93,6 +93,9 @@ def test_grpc_names_its_faults(generate: Any):
     for change, code in [
         ({"prompt": ""}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"prompt": "a", "max_tokens": 0}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"prompt": "a", "max_tokens": -3}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"prompt": "word " * 2000}, grpc.StatusCode.OUT_OF_RANGE),
+        ({"prompt": "a" * 2_000_000}, grpc.StatusCode.RESOURCE_EXHAUSTED),
         ({"prompt": "a", "max_tokens": 10**6}, grpc.StatusCode.OUT_OF_RANGE),
         ({"prompt": "a", "temperature": math.nan}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"prompt": "a", "model": "gpt-9"}, grpc.StatusCode.NOT_FOUND),
@@ -109,8 +112,12 @@ def test_websocket_frames_that_are_no_requests(server: Any):
         async with websockets.connect(f"ws{server.url[4:]}/v1/stream") as ws:
             for frame, word in [
                 ("{", "JSON"),
-                ('{"model": "gpt2", "prompt": ""}', "empty"),
-                ('{"model": "gpt-9", "prompt": "a"}', "gpt-9"),
+                ("[1]", "object"),
+                ('{"model": "gpt2", "prompt": "a", "temperature": NaN}', "temperature"),
+                *(
+                    (json.dumps({"model": "gpt2", "prompt": "a"} | c), w)
+                    for c, _, w in BAD.values()
+                ),
             ]:
                 await ws.send(frame)
                 said = json.loads(await ws.recv())
@@ -119,6 +126,11 @@ def test_websocket_frames_that_are_no_requests(server: Any):
             with pytest.raises(websockets.ConnectionClosed) as closed:
                 await ws.recv()
             assert closed.value.rcvd and closed.value.rcvd.code == 1003
+        async with websockets.connect(f"ws{server.url[4:]}/v1/stream") as ws:
+            await ws.send(b'{"model": "gpt2", "prompt": "\xff\xfe"}', text=True)
+            with pytest.raises(websockets.ConnectionClosed) as closed:
+                await ws.recv()
+            assert closed.value.rcvd and closed.value.rcvd.code == 1007  # invalid UTF-8
         async with websockets.connect(f"ws{server.url[4:]}/v1/stream") as ws:
             await ws.send("x" * 2_000_000)
             with pytest.raises(websockets.ConnectionClosed) as closed:
@@ -159,13 +171,40 @@ def test_dropped_connections_leave_nothing(http: httpx.Client, server: Any):
 
 
 def test_a_thousand_dropped_connections(http: httpx.Client, server: Any):
-    """The same at length, some of them refused, over WebSocket and gRPC in between."""
+    """The same at length, some of them refused."""
     for _ in range(20):
         streams = [open_stream(server) for _ in range(50)]
         for stream in streams:
             stream.recv(64)
             stream.close()
     wait_for(lambda: figure(http, "generate_in_flight_requests") == 0, "nothing in flight")
+
+
+def test_dropped_websockets_and_calls_leave_nothing(http: httpx.Client, server: Any, begin: Any):
+    """Sixty of each, gone after their first words.
+
+    Breaks as above: the 120 would take 48,000 tokens.
+    """
+    made = figure(http, "generate_tokens_total")
+
+    async def hang_up() -> None:
+        async with websockets.connect(f"ws{server.url[4:]}/v1/stream") as ws:
+            await ws.send(json.dumps(LONG))
+            assert json.loads(await ws.recv())["text"]
+            ws.transport.abort()
+
+    async def hang_up_together() -> None:
+        await asyncio.gather(*(hang_up() for _ in range(20)))
+
+    for _ in range(3):
+        asyncio.run(hang_up_together())
+        calls = [begin(prompt="Tell me", max_tokens=400) for _ in range(20)]
+        for call in calls:
+            assert next(call).text
+        for call in calls:
+            call.cancel()
+    wait_for(lambda: figure(http, "generate_in_flight_requests") == 0, "nothing in flight")
+    assert figure(http, "generate_tokens_total") - made < 12_000
 
 
 def test_a_slow_reader_stalls_nobody(http: httpx.Client, server: Any):
@@ -184,3 +223,21 @@ def test_a_slow_reader_stalls_nobody(http: httpx.Client, server: Any):
         assert figure(http, "generate_tokens_total") - made < 500
     finally:
         slow.close()
+
+
+def test_slow_readers_of_other_kinds_stall_nobody(http: httpx.Client, server: Any, begin: Any):
+    """A WebSocket and a gRPC call that are never read: another request is served meanwhile."""
+    body = asked(server, "completion-000")
+
+    async def beside_a_websocket() -> None:
+        async with websockets.connect(f"ws{server.url[4:]}/v1/stream", max_queue=1) as ws:
+            await ws.send(json.dumps(LONG))
+            response = await asyncio.to_thread(http.post, "/v1/completions", json=body)
+            assert response.status_code == 200
+            assert figure(http, "generate_in_flight_requests") == 1, "the slow one had ended"
+
+    asyncio.run(beside_a_websocket())
+    call = begin(prompt="Tell me", max_tokens=400)
+    assert http.post("/v1/completions", json=body).status_code == 200
+    assert figure(http, "generate_in_flight_requests") == 1, "the slow one had ended"
+    call.cancel()

@@ -1,6 +1,7 @@
 """Overload, start and stop."""
 
 import asyncio
+import json
 import os
 import signal
 import socket
@@ -11,6 +12,7 @@ from typing import Any
 
 import httpx
 import pytest
+from websockets.sync.client import connect
 
 from generation_asking import events, figure, wait_for
 
@@ -77,19 +79,34 @@ def test_refuses_to_start(server: Any, variables: dict[str, str], words: list[st
         assert word in result.stderr.splitlines()[-1]
 
 
-def test_sigterm_finishes_what_is_in_flight(server: Any):
-    """Streams in flight end as they should, new ones find nobody, exit code 0. The last test: it
-    ends the server.
+def over_sse(server: Any) -> str:
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        said = events(client.post("/v1/completions", json=BODY).text)
+    return said[-1]["choices"][0]["finish_reason"]
+
+
+def over_websocket(server: Any) -> str:
+    with connect(f"ws{server.url[4:]}/v1/stream") as socket:
+        socket.send(json.dumps(BODY))
+        while "finish_reason" not in (frame := json.loads(socket.recv(60))):
+            pass
+    return frame["finish_reason"]
+
+
+def test_sigterm_finishes_what_is_in_flight(server: Any, generate: Any):
+    """Streams in flight end as they should, over every interface, new ones find nobody, exit
+    code 0. The last test: it ends the server.
 
     Breaks if a stream is cut at the signal, or uvicorn's re-raised signal becomes the exit status.
     """
-    texts: list[str] = []
-
-    def ask() -> None:
-        with httpx.Client(base_url=server.url, timeout=60) as client:
-            texts.append(client.post("/v1/completions", json=BODY).text)
-
-    askers = [threading.Thread(target=ask) for _ in range(4)]
+    ends: list[str] = []
+    asked = (
+        lambda: over_sse(server),
+        lambda: over_sse(server),
+        lambda: over_websocket(server),
+        lambda: generate(prompt="Hello", max_tokens=40)[-1].finish_reason,
+    )
+    askers = [threading.Thread(target=lambda ask=ask: ends.append(ask())) for ask in asked]
     for asker in askers:
         asker.start()
     with httpx.Client(base_url=server.url) as http:
@@ -98,7 +115,7 @@ def test_sigterm_finishes_what_is_in_flight(server: Any):
         wait_for(lambda: refused(server) or not http_ready(http), "new ones are refused")
     for asker in askers:
         asker.join()
-    assert [events(text)[-1]["choices"][0]["finish_reason"] for text in texts] == ["length"] * 4
+    assert ends == ["length"] * 4
     assert server.running.process.wait(20) == 0
 
 

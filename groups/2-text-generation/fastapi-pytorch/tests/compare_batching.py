@@ -1,0 +1,124 @@
+"""This server's steps against transformers' own continuous batching, with no network around either.
+
+Run by hand: MODEL_DIR=… PAYLOADS_DIR=../payloads THREADS=1 python -P tests/compare_batching.py
+Prints a JSON line a way: output tokens per second over 96 prompts of the main set, at most 16 at a
+time, and how many answers are the artefact's.
+"""
+
+import json
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+sys.path.append(str(Path(__file__).resolve().parent.parent))  # `python -P` leaves it out
+
+from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers.generation import ContinuousBatchingConfig
+
+from batcher import Batcher, Job, Running
+from linear import pack
+from model import Model
+from settings import from_environment
+from text import Text
+
+AT_A_TIME = 16
+PROMPTS = 96
+Answers = list[list[int]]
+
+
+def read_jobs(folder: Path, text: Text) -> tuple[list[str], list[Job]]:
+    """Names and jobs of the first prompts of the main set."""
+    names: list[str] = []
+    jobs: list[Job] = []
+    for entry in json.loads((folder / "manifest.json").read_text(encoding="utf-8")):
+        if not entry.get("set") and not entry.get("audit"):
+            asked = json.loads((folder / entry["file"]).read_text(encoding="utf-8"))
+            names.append(entry["name"])
+            jobs.append(Job(text.encode(asked["prompt"]), asked["max_tokens"], ignore_eos=True))
+    return names[:PROMPTS], jobs[:PROMPTS]
+
+
+def by_this_server(model: Model, text: Text, threads: int, step_tokens: int) -> Any:
+    """A function that answers jobs with this server's batcher."""
+    done = threading.Semaphore(0)
+
+    def deliver(pieces: Sequence[tuple[Running, Any]]) -> None:
+        for _, piece in pieces:
+            if piece.finish or piece.fault:
+                done.release()
+
+    batcher = Batcher(model, text, threads, AT_A_TIME, step_tokens, deliver)
+
+    def answer(jobs: Sequence[Job]) -> Answers:
+        going = [batcher.submit(job, lambda piece: None) for job in jobs]
+        for _ in going:
+            done.acquire()
+        return [each.tokens for each in going]
+
+    return answer
+
+
+def by_transformers(folder: Path, packed: bool) -> Any:
+    """A function that answers jobs with transformers' ContinuousBatchingManager."""
+    network: Any = AutoModelForCausalLM.from_pretrained(
+        folder, dtype=torch.float32, attn_implementation="sdpa"
+    ).eval()
+    if packed:
+        pack(network)
+    config = GenerationConfig(do_sample=False, eos_token_id=-1, pad_token_id=0)
+    # As much room as this server has on a CPU: 8,192 tokens.
+    batching = ContinuousBatchingConfig(
+        num_blocks=32, max_batch_tokens=256, max_requests_per_batch=AT_A_TIME
+    )
+
+    def answer(jobs: Sequence[Job]) -> Answers:
+        said: dict[str, list[int]] = {}
+        with network.continuous_batching_context_manager(
+            generation_config=config, continuous_batching_config=batching, block=True, timeout=5
+        ) as manager:
+            asked = [manager.add_request(job.prompt, max_new_tokens=job.max_tokens) for job in jobs]
+            while len(said) < len(jobs):
+                result = manager.get_result(timeout=1)
+                if result is not None and result.is_finished():
+                    said[result.request_id] = result.generated_tokens
+        return [said[each] for each in asked]
+
+    return answer
+
+
+def tell(
+    way: str, answer: Callable[..., Answers], jobs: list[Job], right: list[str | None]
+) -> None:
+    """Answer all jobs once to warm up, and once more on the clock."""
+    answer(jobs[:AT_A_TIME])
+    started = time.perf_counter()
+    said = answer(jobs)
+    seconds = time.perf_counter() - started
+    known = [(" ".join(map(str, a)), b) for a, b in zip(said, right, strict=True) if b]
+    rate = round(sum(map(len, said)) / seconds, 1)
+    same = f"{sum(a == b for a, b in known)} of {len(known)}"
+    print(json.dumps({"way": way, "tokens_per_s": rate, "right": same}), flush=True)
+
+
+def main() -> None:
+    settings = replace(from_environment(), max_batch=AT_A_TIME)
+    torch.set_num_threads(settings.threads)
+    model, text = Model(settings), Text(settings.model_dir)
+    names, jobs = read_jobs(Path(os.environ["PAYLOADS_DIR"]), text)
+    expected = json.loads((settings.model_dir / "expected.json").read_text())
+    right = [expected[name] for name in names]
+    own = by_this_server(model, text, settings.threads, settings.step_tokens)
+    tell("this server's steps", own, jobs, right)
+    for way, packed in (("transformers", False), ("transformers, packed weights", True)):
+        tell(way, by_transformers(settings.model_dir, packed), jobs, right)
+
+
+if __name__ == "__main__":
+    main()
