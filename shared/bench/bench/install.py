@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bench.artefact import Artefact
 from bench.commands import run_shown
-from bench.config import Stack, where
+from bench.config import Stack
 from bench.digests import combined, file_digest, folder_digest
 from bench.environments import (
     check_requirements,
@@ -21,6 +21,7 @@ from bench.errors import StackFailed, StackSkipped
 from bench.paths import BUILD
 from bench.progress import Reporter
 from bench.server import environment_for
+from bench.toml_files import where
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ from bench.progress import Reporter
 from bench.server import HOST, run_mark
 from bench.settings import Settings
 from bench.store import write_json
+from bench.toml_files import did_you_mean, where
 from bench.tools import ensure_k6
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: 2\r\n\r\n{}"
@@ -147,7 +148,7 @@ def http_interface(stack: Stack, wanted: str | None) -> str:
     """INTERFACE, or the stack's first. Raises UserError for one that it does not offer."""
     names = [interface.name for interface in stack.interfaces]
     if wanted and wanted not in names:
-        raise UserError(f"INTERFACE={wanted}: {config.did_you_mean(wanted, names)}")
+        raise UserError(f"INTERFACE={wanted}: {did_you_mean(wanted, names)}")
     return wanted or names[0]
 
 
@@ -160,5 +161,5 @@ def requests_target(settings: Settings, cpus: CpuSplit, report: Reporter) -> int
         interface = http_interface(stack, settings.interface)
         file = BUILD / "requests" / folder.parent.name / f"{stack.id}.{interface}.json"
         count = record_stack(k6, stack, interface, model, cpus, file)
-        report.note(f"{count} requests: {config.where(file)}")
+        report.note(f"{count} requests: {where(file)}")
     return 0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import metrics
-from bench import config, inputs, machine, provenance, table
+from bench import inputs, machine, provenance, table
 from bench.blocks import measure_part
 from bench.calibration import calibrate
 from bench.cpus import CpuSplit, format_cpus
@@ -20,6 +20,7 @@ from bench.settings import Settings, resolve_device
 from bench.setup import Part, Run, as_then, new_run_id, select, set_up
 from bench.side_by_side import print_side_by_side
 from bench.store import read_json, write_json
+from bench.toml_files import did_you_mean
 from bench.tools import ensure_k6
 
 
@@ -28,7 +29,7 @@ def resumed(run_id: str) -> tuple[Settings, dict[str, Any]]:
     facts = read_json(results_dir() / run_id / "run.json")
     if facts is None:
         known = sorted(f.parent.name for f in results_dir().glob("*/run.json"))
-        hint = config.did_you_mean(run_id, known) if known else "there are no results yet"
+        hint = did_you_mean(run_id, known) if known else "there are no results yet"
         raise UserError(f"RUN={run_id}: no such run below the results folder, {hint}")
     # What `auto` became then; models that became different things are told apart by digest.
     groups = facts["groups"].values()

@@ -16,6 +16,7 @@ from bench.paths import BUILD
 from bench.progress import Reporter
 from bench.server import Running
 from bench.settings import Settings, resolve_device
+from bench.toml_files import did_you_mean, where
 
 
 @contextmanager
@@ -30,7 +31,7 @@ def served(
     artefact = ensure_artefact(group, model, settings.weights, report)
     precision = settings.precision or stack.precision
     if precision not in stack.precisions:
-        hint = config.did_you_mean(precision, list(stack.precisions))
+        hint = did_you_mean(precision, list(stack.precisions))
         raise UserError(
             f"PRECISION={precision}: {group.id}/{stack.id} has none of that name, {hint}"
         )
@@ -58,7 +59,7 @@ def serve(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
         report.progress.stop()
         report.note(
             f"{running.stack.title}: {artefact.model}, {artefact.weights} weights, "
-            f"on CPU {format_cpus(cpus.server)}; logs in {config.where(logs)}/"
+            f"on CPU {format_cpus(cpus.server)}; logs in {where(logs)}/"
         )
         for interface in running.stack.interfaces:
             port = running.ports[interface.port]

@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bench import gpu
-from bench.config import did_you_mean
 from bench.errors import UserError
+from bench.toml_files import did_you_mean
 
 CHOICES = {
     "DEVICE": ("auto", "cpu", "cuda"),

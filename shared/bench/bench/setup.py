@@ -17,6 +17,7 @@ from bench.install import Installed, install
 from bench.plan import Start, make_starts
 from bench.progress import Reporter
 from bench.settings import Settings
+from bench.toml_files import did_you_mean
 
 
 @dataclass
@@ -65,22 +66,22 @@ def select(settings: Settings) -> list[tuple[Group, Profile, list[Stack]]]:
             continue
         group = config.load_group(folder)
         if settings.profile not in group.profiles:
-            hint = config.did_you_mean(settings.profile, list(group.profiles))
+            hint = did_you_mean(settings.profile, list(group.profiles))
             raise UserError(f"PROFILE={settings.profile}: {group.id} has none of that name, {hint}")
         profile = group.profiles[settings.profile]
         if settings.duration_s:
             profile = replace(profile, window_s=settings.duration_s)
         if settings.model and settings.model not in group.models:
-            hint = config.did_you_mean(settings.model, list(group.models))
+            hint = did_you_mean(settings.model, list(group.models))
             raise UserError(f"MODEL={settings.model}: {group.id} has none of that name, {hint}")
         precisions = {precision for stack in stacks for precision in stack.precisions}
         if settings.precision and settings.precision not in precisions:
-            hint = config.did_you_mean(settings.precision, sorted(precisions))
+            hint = did_you_mean(settings.precision, sorted(precisions))
             raise UserError(f"PRECISION={settings.precision}: no selected stack has it, {hint}")
         parts.append((group, profile, stacks))
     known = {i.name for _, _, stacks in parts for stack in stacks for i in stack.interfaces}
     if settings.interface and settings.interface not in known:
-        hint = config.did_you_mean(settings.interface, sorted(known))
+        hint = did_you_mean(settings.interface, sorted(known))
         raise UserError(f"INTERFACE={settings.interface}: no selected stack has it, {hint}")
     return parts
 
