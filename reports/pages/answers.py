@@ -10,6 +10,11 @@ Row = dict[str, Any]
 # What tells two experiments apart: figures of different setups never meet.
 SETUP = ("machine_name", "device", "model", "weights", "precision", "runtime", "generator")
 WORKLOAD = (*SETUP, "interface", "load", "client_batch")
+TIMES = {
+    "latency_p95_ms": "p95 latency",
+    "ttft_p95_ms": "p95 time to the first token",
+    "ttft_p50_ms": "median time to the first token",
+}
 
 
 @dataclass(frozen=True)
@@ -105,7 +110,7 @@ def _difference(pair: Row, titles: dict[str, str], unit: str) -> str:
         a, b, low, high = b, a, 1 / high, 1 / low
     if pair["metric"] == "throughput_per_s":
         return f"{a} serves {span(low, high)} {b}'s {unit} per second"
-    return f"{a}'s p95 latency is {span(low, high)} {b}'s"
+    return f"{a}'s {TIMES[pair['metric']]} is {span(low, high)} {b}'s"
 
 
 def span(low: float, high: float) -> str:

@@ -10,7 +10,8 @@ from pages import encode, sections
 from pages.answers import SETUP, Sentence, sentences, span
 from pages.charts import Scales
 from pages.data import data, file_name, in_order
-from pages.facts import answer
+from pages.facts import answer, told
+from pages.names import NAMES
 from pages.render import render, script, vega_bundle, write
 from reports.load import Loaded
 from reports.show import cell
@@ -65,13 +66,13 @@ def build(loaded: Loaded, to: Path, group: str | None, again: str) -> list[Path]
     """Write index.html and a page a group (or only `group`'s) into `to`; returns the files."""
     to.mkdir(parents=True, exist_ok=True)
     warnings = [f"{len(loaded.warnings)} files left out: " + "; ".join(loaded.warnings[:5])]
-    told = warnings if loaded.warnings else []
+    left_out = warnings if loaded.warnings else []
     built: list[Built] = []
     written: list[Path] = []
     for facts in answer(loaded.db, "groups"):
         wanted = group is None or facts["group_id"] == group
         name = f"{file_name(facts['group_id'])}.html"
-        said, html = _group(loaded, facts, told, again)
+        said, html = _group(loaded, facts, left_out, again)
         if wanted:
             written.append(write(to / name, html))
         answered = [one for one in said if one.answered] or said
@@ -85,7 +86,9 @@ def build(loaded: Loaded, to: Path, group: str | None, again: str) -> list[Path]
         "index.html",
         [program],
         groups=[one.facts | {"file": one.file, "headline": one.headline} for one in built],
-        warnings=told,
+        warnings=left_out,
+        claims=[row | {"measured": _general(row)} for row in answer(loaded.db, "general")],
+        about=told()["about"],
         program=Markup(program),
     )
     return [write(to / "index.html", index), *written]
@@ -101,6 +104,8 @@ def _group(
             "workloads",
             "answers",
             "interfaces",
+            "precisions",
+            "quality",
             "points",
             "trials",
             "stacks",
@@ -144,6 +149,9 @@ def _group(
             if any(run[name] is not None for run in asked["runs"])
         ],
         claims=[row | {"measured": _measured(row, unit)} for row in asked["claims"]],
+        about=told()["about"],
+        precisions=_precisions(asked["precisions"], unit, titles),
+        quality=_quality(asked["quality"]),
         unpriced=sorted({r["machine_name"] for r in asked["cost"] if r["usd_per_hour"] is None}),
         priced=sorted(
             {
@@ -196,6 +204,38 @@ def _interfaces(rows: list[Row], workloads: list[Row], titles: dict[str, str]) -
     return found
 
 
+def _precisions(rows: list[Row], unit: str, titles: dict[str, str]) -> list[Row]:
+    """A sentence a pair of precisions of a stack under a load."""
+    found: list[Row] = []
+    for row in rows:
+        a, b = row["precision_a"], row["precision_b"]
+        low, high = row["ratio_low"], row["ratio_high"]
+        if row["ratio"] < 1:
+            a, b = b, a
+            low, high = (1 / high, 1 / low) if low else (None, None)
+        place = f"{titles.get(row['stack'], row['stack'])}, {row['interface']}, {row['load_title']}"
+        if row["distinguishable"]:
+            text = f"{place}: {a} serves {span(low or 0, high or 0)} {b}'s {unit} per second."
+        elif low is None:
+            text = f"{place}: {a} against {b}: too few blocks to tell."
+        else:
+            text = f"{place}: {' and '.join(sorted((a, b)))} are not distinguishable."
+        # Of any precision: these sentences stand whichever one is chosen.
+        setup = [row.get(name) for name in SETUP]
+        answered = bool(row["distinguishable"])
+        found.append({"text": text, "answered": answered, "setup": setup, "load": row["load"]})
+    return found
+
+
+def _quality(rows: list[Row]) -> list[str]:
+    """A line a model: its answers' quality at each precision."""
+    found: dict[str, list[str]] = {}
+    for row in rows:
+        of = f"{row['model']}, {row['figure']} on {row['quality_set']}"
+        found.setdefault(of, []).append(f"{row['precision']} {row['value']:.3f}")
+    return [f"{of}: {', '.join(values)}" for of, values in found.items()]
+
+
 def _absent(stacks: list[Row]) -> list[str]:
     measured = {row["stack"] for row in stacks if row["status"] == "measured"}
     return in_order(
@@ -207,7 +247,32 @@ def _absent(stacks: list[Row]) -> list[str]:
 
 def _measured(row: Row, unit: str) -> str:
     if row["measured_best"] is None:
-        return "not measured" if row["column_name"] is None else "–"
+        return "no such figure here" if row["column_name"] is None else "not measured"
     value, name = row["measured_best"], row["column_name"]
-    of = sections.NAMES.get(name, ("", "ms", ""))[1].format(unit=unit)
+    of = NAMES.get(name, ("", "ms", ""))[1].format(unit=unit)
+    random = ", random weights" if row["weights"] == "random" else ""
+    where = f"{row['model']} {row['precision']}{random}, {row['load_title']}"
+    return f"{_figure(value, 'callers' if name == 'users' else of)} ({where})"
+
+
+GENERAL = {
+    "ready_s": ("s", "until ready, the model loaded"),
+    "memory_idle_mb": ("MB", "idle, the model included"),
+    "gpu_utilization": ("%", ""),
+    "users": ("callers", "within the limit"),
+    "overhead_p50_ms": ("ms", "p50, over all sizes of payload, on kept and new connections"),
+}
+
+
+def _general(row: Row) -> str:
+    """The range that was measured, in words."""
+    if row["low"] is None:
+        return "no such figure here" if row["column_name"] is None else "not measured"
+    of, what = GENERAL[row["column_name"]]
+    scale = 100 if of == "%" else 1
+    ends = [cell(scale * row[side]) for side in ("low", "high")]
+    return f"{'–'.join(dict.fromkeys(ends))} {of} {what}".strip()
+
+
+def _figure(value: float, of: str) -> str:
     return f"{100 * value:.0f}%" if of == "%" else f"{cell(value)} {of}"

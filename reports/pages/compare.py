@@ -14,8 +14,8 @@ from markupsafe import Markup
 
 from pages.answers import span
 from pages.facts import REPORTS, answer, load_facts
+from pages.names import NAMES
 from pages.render import render, script, write
-from pages.sections import NAMES
 from reports.ask import QuestionError
 from reports.files import FolderError, results_folder
 from reports.load import open_results

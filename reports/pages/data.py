@@ -4,9 +4,10 @@ import hashlib
 from collections.abc import Iterable
 from typing import Any, TypeVar
 
-from pages import encode, sections
+from pages import encode
 from pages.answers import SETUP
 from pages.charts import Figure
+from pages.names import MEASURES, NAMES, PERCENTILES, name_of
 
 Row = dict[str, Any]
 Value = TypeVar("Value")
@@ -32,6 +33,11 @@ TRIAL_COLUMNS = {
     "latency_p95_ms": "p95 ms",
     "latency_p99_ms": "p99 ms",
     "ttft_p50_ms": "first token p50 ms",
+    "ttft_p95_ms": "first token p95 ms",
+    "itl_p50_ms": "gap p50 ms",
+    "tpot_p50_ms": "per token p50 ms",
+    "padding_waste": "padding, ×",
+    "memory_mb_per_1000": "MB for 1,000/s",
     "goodput": "within the limit",
     "serving_efficiency": "of engine",
     "offered": "offered",
@@ -59,13 +65,13 @@ def data(
         "titles": titles,
         "names": {
             name: {
-                "label": sections.name_of(name, unit).removesuffix(", %"),
+                "label": name_of(name, unit).removesuffix(", %").removesuffix(", ×"),
                 "better": better,
                 "share": of == "%",
             }
-            for name, (_, of, better) in sections.NAMES.items()
+            for name, (_, of, better) in NAMES.items()
         },
-        "measures": sections.MEASURES,
+        "measures": MEASURES,
         "slo": {
             name: float(slo[column]) if slo.get(column) else None
             for name, column in {
@@ -80,7 +86,8 @@ def data(
         "tables": {
             name: encode.columns(asked[name])
             for name in ("trials", "complexity", "cost", "verdicts", "time")
-        },
+        }
+        | {"precisions": encode.columns(_by_precision(asked["precisions"]))},
         "trialColumns": [
             (name, title)
             for name, title in TRIAL_COLUMNS.items()
@@ -94,6 +101,7 @@ def data(
                 "source": one.source,
                 "figures": one.figures,
                 "workload": one.workload,
+                "measure": one.measure,
                 "family": one.family,
                 "wide": one.wide,
                 "spec": one.spec,
@@ -116,13 +124,13 @@ def _filters(
     ]
     interfaces = in_order(row["interface"] for row in asked["workloads"])
     titles = {row["load"]: row["load_title"] for row in asked["workloads"]}
-    measures = [
-        name for name in sections.MEASURES if any(f.startswith(f"{name}_p") for f in figures)
-    ]
+    measures = [name for name in MEASURES if any(f.startswith(f"{name}_p") for f in figures)]
     components = in_order(row["component"] for row in asked["complexity"])
-    drawn = [p for p in sections.PERCENTILES if any(f.endswith(f"_{p}_ms") for f in figures)]
-    # p95 first: what comes first is what a page shows unasked.
-    drawn.sort(key=lambda name: name != "p95")
+    drawn = [p for p in PERCENTILES if any(f.endswith(f"_{p}_ms") for f in figures)]
+    # What comes first is what a page shows unasked: p95, or the median where most have too few
+    # requests for that.
+    enough = _known(figures, "p95") >= _known(figures, "p50") / 2
+    drawn.sort(key=lambda name: name != ("p95" if enough else "p50"))
     return [
         *found,
         {"name": "interface", "title": "Interface", "options": everything + options(interfaces)},
@@ -139,7 +147,7 @@ def _filters(
         {
             "name": "measure",
             "title": "Latency curves show",
-            "options": [{"value": one, "title": sections.MEASURES[one]} for one in measures],
+            "options": [{"value": one, "title": MEASURES[one]} for one in measures],
         },
         {
             "name": "percentile",
@@ -148,6 +156,32 @@ def _filters(
         },
         {"name": "component", "title": "Complexity is", "options": options(components)},
     ]
+
+
+def _known(figures: Row, percentile: str) -> int:
+    """How many points have this percentile of any measure."""
+    ends = f"_{percentile}_ms"
+    names = [name for name in figures if name.endswith(ends) and not name.startswith("service")]
+    return sum(value is not None for name in names for value in figures[name]["value"])
+
+
+def _by_precision(pairs: list[Row]) -> list[Row]:
+    """Each precision's throughput once, from the pairs that it is in. Not a `precision`: the choice
+    of one must not hide the other."""
+    found: dict[tuple[Any, ...], Row] = {}
+    for pair in pairs:
+        shared = {
+            name: pair[name] for name in (*SETUP, "stack", "interface", "load") if name in pair
+        }
+        for side in ("b", "a"):
+            row = shared | {
+                "load_title": pair["load_title"],
+                "computed": pair[f"precision_{side}"],
+                "figure": "throughput_per_s",
+                "value": pair[f"throughput_{side}"],
+            }
+            found.setdefault((*shared.values(), row["computed"]), row)
+    return list(found.values())
 
 
 def in_order(values: Iterable[Value]) -> list[Value]:

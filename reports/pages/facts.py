@@ -13,7 +13,7 @@ import numpy
 from scipy.special import stdtrit  # pyright: ignore[reportMissingTypeStubs]
 
 from pages.complexity import complexity
-from reports.ask import QuestionError, one_line
+from reports.ask import QuestionError, by_name, one_line
 
 REPORTS = Path(__file__).resolve().parents[1]
 GROUPS = REPORTS.parent / "groups"
@@ -24,6 +24,7 @@ MOST_BLOCKS, MOST_PAIRS = 60, 500
 
 def load_facts(db: duckdb.DuckDBPyConnection, run: str | None, groups: Path = GROUPS) -> None:
     """Make the tables and views that reports/questions build on; `run`: only that run counts."""
+    claims = told()
     _table(db, "chosen", "run_id VARCHAR", [(run,)] if run else [])
     _table(db, "group_titles", "group_id VARCHAR, title VARCHAR, question VARCHAR", _groups(groups))
     _table(
@@ -50,7 +51,14 @@ def load_facts(db: duckdb.DuckDBPyConnection, run: str | None, groups: Path = GR
         "claims",
         "number BIGINT, group_id VARCHAR, part VARCHAR, stack VARCHAR, said VARCHAR,"
         " figure VARCHAR, claimed VARCHAR, column_name VARCHAR",
-        _claims(REPORTS / "claims.toml"),
+        _claims(claims),
+    )
+    _table(
+        db,
+        "general_claims",
+        "number BIGINT, part VARCHAR, kind VARCHAR, name VARCHAR, said VARCHAR, figure VARCHAR,"
+        " claimed VARCHAR, column_name VARCHAR",
+        _general(claims),
     )
     db.execute(
         "create temp table t_quantiles as select"
@@ -63,7 +71,7 @@ def load_facts(db: duckdb.DuckDBPyConnection, run: str | None, groups: Path = GR
 def answer(db: duckdb.DuckDBPyConnection, question: str, **given: str) -> list[dict[str, Any]]:
     """The rows of reports/questions/<question>.sql. Raises QuestionError."""
     try:
-        cursor = db.execute((QUESTIONS / f"{question}.sql").read_text("utf-8"), given)
+        return by_name(db.execute((QUESTIONS / f"{question}.sql").read_text("utf-8"), given))
     except duckdb.Error as error:
         raise QuestionError(f"{question}.sql: {one_line(error)}") from None
     except RuntimeError as error:
@@ -71,8 +79,6 @@ def answer(db: duckdb.DuckDBPyConnection, question: str, **given: str) -> list[d
         if "interrupted" in str(error):
             raise KeyboardInterrupt from None
         raise
-    names = [str(column[0]) for column in cursor.description or []]
-    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def _table(
@@ -108,8 +114,12 @@ def _prices(file: Path) -> Iterable[tuple[Any, ...]]:
         )
 
 
-def _claims(file: Path) -> Iterable[tuple[Any, ...]]:
-    told = tomllib.loads(file.read_text("utf-8"))
+def told() -> dict[str, Any]:
+    """The study's earlier claims as reports/claims.toml holds them; "about": their source."""
+    return tomllib.loads((REPORTS / "claims.toml").read_text("utf-8"))
+
+
+def _claims(told: dict[str, Any]) -> Iterable[tuple[Any, ...]]:
     number = 0
     for claim in told["claim"]:
         for name, figure in claim["figures"].items():
@@ -117,6 +127,17 @@ def _claims(file: Path) -> Iterable[tuple[Any, ...]]:
             column = told["measured"].get(name)
             part = claim.get("part")
             yield number, claim["group"], part, claim["stack"], claim["said"], name, figure, column
+
+
+def _general(told: dict[str, Any]) -> Iterable[tuple[Any, ...]]:
+    number = 0
+    parts = {"server": "servers", "interface": "interfaces"}
+    for claim in told["general"]:
+        for name, figure in claim["figures"].items():
+            number += 1
+            column = told["general_measured"].get(name)
+            kind = claim["kind"]
+            yield number, parts[kind], kind, claim["name"], claim["said"], name, figure, column
 
 
 def _quantiles() -> list[list[float]]:

@@ -5,33 +5,9 @@ from typing import Any
 
 from pages import charts
 from pages.charts import Figure, Scales
+from pages.names import MEASURES, NAMES, name_of
 
 Row = dict[str, Any]
-# A figure's name on a page, its unit ({unit}: what the group counts), and which way is better.
-NAMES = {
-    "throughput_per_s": ("throughput", "{unit}/s", "more"),
-    "latency_p50_ms": ("latency p50", "ms", "less"),
-    "latency_p95_ms": ("latency p95", "ms", "less"),
-    "latency_p99_ms": ("latency p99", "ms", "less"),
-    "ttft_p50_ms": ("first token p50", "ms", "less"),
-    "ttft_p95_ms": ("first token p95", "ms", "less"),
-    "itl_p95_ms": ("token gap p95", "ms", "less"),
-    "tpot_p50_ms": ("time per token p50", "ms", "less"),
-    "goodput": ("within the limit", "%", "more"),
-    "serving_efficiency": ("of the bare engine", "%", "more"),
-    "cpu_cores_used": ("CPU", "cores", "less"),
-    "memory_peak_mb": ("memory, peak", "MB", "less"),
-    "gpu_utilization": ("GPU busy", "%", "less"),
-    "gpu_memory_mb": ("GPU memory", "MB", "less"),
-    "power_w": ("power", "W", "less"),
-    "energy_j_per_unit": ("energy per unit", "J", "less"),
-    "queue_ms": ("queue", "ms", "less"),
-    "inference_ms": ("inference", "ms", "less"),
-    "rest_ms": ("rest: decoding, transport", "ms", "less"),
-    "batch_mean": ("batch", "items", "more"),
-    "batch_efficiency": ("batch of the configured maximum", "%", "more"),
-    "service_time_p50_ms": ("service time p50", "ms", "less"),
-}
 COMPARED = (
     "throughput_per_s",
     "latency_p50_ms",
@@ -43,8 +19,10 @@ COMPARED = (
     "tpot_p50_ms",
     "goodput",
     "serving_efficiency",
+    "padding_waste",
     "cpu_cores_used",
     "memory_peak_mb",
+    "memory_mb_per_1000",
     "gpu_memory_mb",
     "energy_j_per_unit",
 )
@@ -52,30 +30,47 @@ RESOURCES = (
     "throughput_per_s",
     "cpu_cores_used",
     "memory_peak_mb",
+    "memory_mb_per_1000",
+    "kv_cache_usage",
     "gpu_utilization",
     "gpu_memory_mb",
     "power_w",
     "energy_j_per_unit",
 )
+BY_LOAD = {
+    "batch_mean": (
+        "Batches really executed",
+        "Payloads executed together, mean, as the server tells, under each load.",
+    ),
+    "padding_waste": (
+        "How much of the work is padding",
+        "Tokens that the model computes for each one that was asked: 1 is no waste. As the server"
+        " tells.",
+    ),
+    "tokens_per_s": (
+        "Input tokens a second",
+        "Without padding, as the server tells: how much text goes through.",
+    ),
+    "throughput_per_user_per_s": (
+        "What each caller gets",
+        "Throughput over the callers that share it.",
+    ),
+    "tokens_per_chunk": (
+        "Tokens in a chunk",
+        "Where it is above 1, a gap between chunks is more than a gap between tokens.",
+    ),
+}
+STREAMED = {
+    "ttft": "From the intended start to the first chunk with text; a queue is in it.",
+    "tpot": "From the first token to the last, over the tokens between: how fast the text runs on.",
+    "itl": "Each gap between chunks with text. A chunk may hold several tokens: read it with the"
+    " time per token.",
+}
 FAMILIES = {
     "users": ("callers that wait", "callers"),
     "constant": ("even arrivals", "offered load, requests/s"),
     "poisson": ("Poisson arrivals", "offered load, requests/s"),
 }
-MEASURES = {
-    "latency": "latency",
-    "service_time": "service time",
-    "ttft": "time to the first token",
-    "itl": "gap between tokens",
-    "tpot": "time per token",
-}
-PERCENTILES = ("p50", "p90", "p95", "p99", "p999")
-
-
-def name_of(figure: str, unit: str) -> str:
-    """`latency p95, ms`."""
-    title, of, _ = NAMES[figure]
-    return f"{title}, {of.format(unit=unit)}"
 
 
 def figures(
@@ -87,8 +82,9 @@ def figures(
     families = [f for f in FAMILIES if any(family(row) == f for row in rows)]
     found: dict[str, list[Figure]] = {
         "compare": _compare(known),
-        "load": _load(scales, families, known),
+        "load": _load(scales, families, known) + _streams(scales, rows, families, known),
         "time": _time(scales, known, unit, tables),
+        "precisions": _precisions(scales, unit, tables),
         "complexity": _complexity(scales, unit, tables),
         "cost": _cost(scales, unit, tables),
         "trust": _trust(tables),
@@ -97,8 +93,9 @@ def figures(
 
 
 def family(row: Row) -> str:
-    """Which of FAMILIES a point belongs to; empty for none (a batch, a search, a burst)."""
-    if row["client_batch"] > 1:
+    """Which of FAMILIES a point belongs to; empty for none: a batch, a search, a burst,
+    payloads of their own."""
+    if row["client_batch"] > 1 or row["payloads"]:
         return ""
     if row["load_kind"] == "closed":
         return "users"
@@ -168,6 +165,32 @@ def _load(scales: Scales, families: list[str], known: set[str]) -> list[Figure]:
     return found
 
 
+def _streams(scales: Scales, rows: list[Row], families: list[str], known: set[str]) -> list[Figure]:
+    """For answers that stream: when the text begins, and how fast it runs on."""
+    loads = {f: len({row["load"] for row in rows if family(row) == f}) for f in families}
+    # Of a single load there is no curve; it stands in the comparison.
+    curves = [f for f in families if loads[f] > 1] or families[:1]
+    found: list[Figure] = []
+    for measure, caption in STREAMED.items():
+        if not any(name.startswith(f"{measure}_p") for name in known):
+            continue
+        name = MEASURES[measure]
+        for one in curves:
+            title, axis = FAMILIES[one]
+            found.append(
+                Figure(
+                    f"{measure}-{one}",
+                    f"{name[0].upper()}{name[1:]} against load: {title}",
+                    caption,
+                    charts.against_load(scales, axis, "ms"),
+                    figures=("",),
+                    measure=measure,
+                    family=one,
+                )
+            )
+    return found
+
+
 def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row]]) -> list[Figure]:
     found: list[Figure] = []
     parts = [name for name in ("queue_ms", "inference_ms", "rest_ms") if name in known]
@@ -203,15 +226,14 @@ def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row
             axis = "share of the engine" if rule else "ms"
             spec = charts.bars(scales, axis, rule)
             found.append(Figure(name, title, caption, spec, figures=(name,), workload=True))
-    if "batch_mean" in known:
-        spec = charts.by_load(scales, "payloads executed together, mean")
-        caption = "As the server tells, under each load."
-        found.append(
-            Figure("batches", "Batches really executed", caption, spec, figures=("batch_mean",))
-        )
+    for name, (title, caption) in BY_LOAD.items():
+        if name in known:
+            spec = charts.by_load(scales, name_of(name, unit).removesuffix(", ×"))
+            found.append(Figure(f"by-load-{name}", title, caption, spec, figures=(name,)))
     for name in RESOURCES:
         if name in known:
-            title = f"{NAMES[name][0][0].upper()}{NAMES[name][0][1:]} under one load"
+            named = NAMES[name][0].format(unit=unit)
+            title = f"{named[0].upper()}{named[1:]} under one load"
             if name == "throughput_per_s":
                 title = "Throughput, to read beside the resources below"
             spec = charts.bars(scales, NAMES[name][1].format(unit=unit).replace("%", "share"))
@@ -245,6 +267,22 @@ def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row
                 )
             )
     return found
+
+
+def _precisions(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list[Figure]:
+    if not tables["precisions"]:
+        return []
+    return [
+        Figure(
+            "precisions",
+            "Throughput at each precision",
+            "The same stack and load. Each precision is an experiment of its own: it is compared"
+            " with other stacks only at that precision.",
+            charts.bars(scales, f"{unit}/s"),
+            source="precisions",
+            wide=True,
+        )
+    ]
 
 
 def _complexity(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list[Figure]:

@@ -1,9 +1,15 @@
 -- Which stack is better for a workload, and by how much? One row a pair, on the metric that its kind of load asks for:
--- throughput where callers wait, p95 where requests come by themselves. Only pairs whose trials are those shown.
+-- throughput where callers wait; where requests come by themselves, the p95 of latency, or of the first token where the answer
+-- streams (its median, where there are too few requests for that). Only pairs whose trials are those shown.
 with runs_shown as (
     select distinct
         run_id, machine_name, device, model, weights, precision, runtime, generator, interface, load, client_batch,
-        stack, load_kind
+        stack,
+        case
+            when load_kind not in ('open', 'burst') then ['throughput_per_s']
+            when bool_or(ttft_p50_ms is not null) over (partition by load, interface) then ['ttft_p95_ms', 'ttft_p50_ms']
+            else ['latency_p95_ms']
+        end as metrics
     from shown
     where group_id = $group
 )
@@ -26,5 +32,11 @@ inner join runs_shown as b
         and c.client_batch = b.client_batch
 where
     c.group_id = $group
-    and c.metric = if(a.load_kind in ('open', 'burst'), 'latency_p95_ms', 'throughput_per_s')
+    and list_contains(a.metrics, c.metric)
+qualify rank() over (
+    partition by
+        a.machine_name, a.device, a.model, a.weights, a.precision, a.runtime, a.generator, a.interface, a.load,
+        a.client_batch
+    order by list_position(a.metrics, c.metric)
+) = 1
 order by all;

@@ -18,6 +18,7 @@ with both_ways as (
         verdicts,
         any_value(load_kind) as load_kind,
         any_value(arrivals) as arrivals,
+        any_value(payloads) as payloads,
         any_value(users) as users,
         avg(rate_per_s) as rate_per_s,
         any_value(run_id) as run_id,
@@ -33,7 +34,7 @@ with both_ways as (
         points.point,
         -- A server that charges a request with its whole batch leaves less than nothing: then it is unknown.
         nullif(greatest(latency_mean_ms - queue_ms - inference_ms, -1), -1) as rest_ms,
-        both_ways.* exclude (offered, completed, errors, refused, dropped, wrong_answers, block, seed, users, client_batch)
+        both_ways.* exclude (offered, completed, errors, refused, dropped, wrong_answers, block, seed, users, client_batch, payloads)
     from both_ways
     inner join points
         using (
@@ -46,7 +47,8 @@ with both_ways as (
             name,
             '((latency|service_time|ttft|itl|tpot)_p[0-9]+_ms(_low|_high)?|latency_mean_ms|throughput_per_s|goodput'
             || '|serving_efficiency|batch_efficiency|batch_mean|queue_ms|inference_ms|rest_ms|cpu_cores_used|memory_peak_mb'
-            || '|memory_idle_mb|gpu_utilization|gpu_memory_mb|power_w|energy_j_per_unit|recovery_s)'
+            || '|memory_mb_per_1000|gpu_utilization|gpu_memory_mb|power_w|energy_j_per_unit|recovery_s|tokens_per_s'
+            || '|padding_waste|tokens_per_chunk|throughput_per_user_per_s|kv_cache_usage)'
         ))
         from measured
     )
@@ -66,7 +68,8 @@ with both_ways as (
         figure,
         count(*) filter (where part = '') as n,
         min(value) filter (where part = '') > 0
-        and figure not in ('goodput', 'serving_efficiency', 'batch_efficiency', 'gpu_utilization') as positive,
+        and figure not in ('goodput', 'serving_efficiency', 'batch_efficiency', 'gpu_utilization', 'kv_cache_usage')
+            as positive,
         avg(value) filter (where part = '') as mean,
         stddev_samp(value) filter (where part = '') as deviation,
         avg(log_value) filter (where part = '') as log_mean,
@@ -90,7 +93,7 @@ with both_ways as (
         case
             when n = 1 then own_high
             when positive then exp(log_mean + t95(n, 1) * log_deviation / sqrt(n))
-            when figure in ('goodput', 'batch_efficiency', 'gpu_utilization')
+            when figure in ('goodput', 'batch_efficiency', 'gpu_utilization', 'kv_cache_usage')
                 then least(1, mean + t95(n, 1) * deviation / sqrt(n))
             else mean + t95(n, 1) * deviation / sqrt(n)
         end as high
@@ -98,7 +101,7 @@ with both_ways as (
 )
 select
     points.* exclude (point),
-    load_title(load_kind, arrivals, users, rate_per_s, client_batch) as load_title,
+    load_title(load_kind, arrivals, users, rate_per_s, client_batch, payloads) as load_title,
     list({figure: figure, value: value, low: low, high: high} order by figure) as figures
 from points
 inner join figures on points.point = figures.point and points.blocks = figures.n

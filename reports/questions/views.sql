@@ -22,14 +22,16 @@ with usable as (
 )
 select
     usable.*,
-    coalesce(runs.groups -> group_id -> 'loads' -> load ->> 'arrivals', load_kind) as arrivals
+    coalesce(runs.groups -> group_id -> 'loads' -> load ->> 'arrivals', load_kind) as arrivals,
+    runs.groups -> group_id -> 'loads' -> load ->> 'payloads' as payloads
 from usable
 inner join runs using (run_id);
 
 -- Every trial of the runs behind them, INVALID ones included; and of the newest run where nothing was usable.
 create temp view counted as
 select trials.*, runs.machine_name, runs.started_at,
-    coalesce(runs.groups -> group_id -> 'loads' -> load ->> 'arrivals', load_kind) as arrivals
+    coalesce(runs.groups -> group_id -> 'loads' -> load ->> 'arrivals', load_kind) as arrivals,
+    runs.groups -> group_id -> 'loads' -> load ->> 'payloads' as payloads
 from trials
 inner join runs using (run_id)
 where
@@ -45,7 +47,7 @@ where
         )
     ));
 
-create temp macro load_title(load_kind, arrivals, users, rate, client_batch) as
+create temp macro load_title(load_kind, arrivals, users, rate, client_batch, payloads) as
     case
         when load_kind = 'closed' then users || if(users = 1, ' caller', ' callers')
         when load_kind = 'search' then 'the highest rate within the limit'
@@ -54,4 +56,5 @@ create temp macro load_title(load_kind, arrivals, users, rate, client_batch) as
         when arrivals = 'poisson' then 'Poisson arrivals, ' || printf('%.3g', rate) || ' requests/s'
         else 'even arrivals, ' || printf('%.3g', rate) || ' requests/s'
     end
-    || if(client_batch > 1, ', batches of ' || client_batch, '');
+    || if(client_batch > 1, ', batches of ' || client_batch, '')
+    || coalesce(', ' || payloads || ' payloads', '');

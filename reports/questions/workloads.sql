@@ -4,6 +4,7 @@ with one as (
         machine_name, device, model, weights, precision, runtime, generator, interface, load, client_batch, stack,
         any_value(load_kind) as load_kind,
         any_value(arrivals) as arrivals,
+        any_value(payloads) as payloads,
         any_value(users) as users,
         avg(rate_per_s) as rate_per_s,
         any_value(unit) as unit,
@@ -23,7 +24,7 @@ with one as (
 select
     one.*,
     coalesce(title, stack) as stack_title,
-    load_title(load_kind, arrivals, users, rate_per_s, client_batch) as load_title,
+    load_title(load_kind, arrivals, users, rate_per_s, client_batch, payloads) as load_title,
     count(*) over (partition by machine_name, device, model, weights, precision, runtime, generator, load) as width
 from one
 left join (select * from stack_titles where group_id = $group) using (stack)

@@ -42,6 +42,12 @@ def ask(db: duckdb.DuckDBPyConnection, sql: str, limit: int | None = None) -> li
         raise QuestionError(one_line(error)) from None
 
 
+def by_name(cursor: duckdb.DuckDBPyConnection) -> list[dict[str, Any]]:
+    """The rows of what was just executed, each as {column: value}."""
+    names = [str(column[0]) for column in cursor.description or []]
+    return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
+
+
 def ask_arrow(db: duckdb.DuckDBPyConnection, sql: str) -> Any:
     """One query's answer as a pyarrow table, types kept. Raises QuestionError."""
     try:

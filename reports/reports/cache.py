@@ -1,20 +1,23 @@
-"""Rows of a large results folder as Parquet, so that only new and changed files are parsed again.
+"""Rows of a large results folder in a database file, so that only new and changed files are parsed.
 
-A row is used only while its file's size and time are those it was read at.
+A row is used only while its file's size and time are those it was read at. Where no file of the
+folder has changed, the database is asked as it lies there: nothing is copied into memory.
 """
 
 import hashlib
-from collections.abc import Sequence
+import shutil
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 import duckdb
 
 from reports.columns import Column
-from reports.files import Folder
+from reports.files import File, Folder
 
 # Below this many files, parsing is as quick.
 WORTHWHILE = 1_000
 CACHE = Path(__file__).resolve().parents[2] / ".build" / "cache" / "results"
+TABLES = ("rows", "faults", "copies")
 
 
 def usable(folder: Folder, view: str, columns: Sequence[Column], files: int) -> Path | None:
@@ -24,35 +27,54 @@ def usable(folder: Folder, view: str, columns: Sequence[Column], files: int) -> 
     """
     if files < WORTHWHILE:
         return None
-    described = f"{folder.address}\n{[(column.name, column.type) for column in columns]}"
-    return CACHE / hashlib.sha256(described.encode()).hexdigest()[:16] / view
+    described = [(column.name, column.type) for column in columns]
+    named = f"{duckdb.__version__}\n{folder.address}\n{described}"
+    return CACHE / hashlib.sha256(named.encode()).hexdigest()[:16] / f"{view}.duckdb"
 
 
-def load(db: duckdb.DuckDBPyConnection, cached: Path, table: str) -> None:
-    """Insert the cached rows and faults of files that are `listed` unchanged; none if damaged."""
+def state(files: Iterable[File]) -> str:
+    """A digest of all paths and tokens: it differs when any file does."""
+    listed = "\0".join(f"{path}\0{token}" for path, token in files)
+    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+
+
+def attach(db: duckdb.DuckDBPyConnection, cached: Path, private: Path, name: str) -> str | None:
+    """Attach the cached rows as database `name`; returns the state they were made in, if any.
+
+    It is a copy in `private` that is attached: DuckDB lets SQL reach a file that is attached, and
+    so overwrite it. None if there is no cache, or a damaged one.
+    """
+    copy = private / f"{name}.duckdb"
     try:
-        for target, file, keys in (
-            (table, "rows", "_file = file and _token = token"),
-            ("faults", "faults", "c.file = listed.file and c.token = listed.token"),
-        ):
-            db.execute(
-                f"insert into {target} by name select c.* from read_parquet(?) as c"
-                f" semi join listed on {keys}",
-                [f"{cached}.{file}.parquet"],
-            )
-    except duckdb.Error:
-        db.execute(f"truncate {table}")
-        db.execute("truncate faults")
+        shutil.copyfile(cached, copy)
+        db.execute(f"attach '{copy}' as {name} (read_only)")
+    except (OSError, duckdb.Error):
+        return None
+    try:
+        (found,) = db.execute(f"from {name}.state").fetchall()
+        for table in TABLES:
+            db.execute(f"select * from {name}.{table} limit 0")
+        return str(found[0])
+    except (ValueError, duckdb.Error):
+        db.execute(f"detach {name}")
+        return None
 
 
-def save(db: duckdb.DuckDBPyConnection, cached: Path, table: str) -> None:
-    """Write the rows and faults; a cache that can't be written only costs the next call time."""
+def save(db: duckdb.DuckDBPyConnection, schema: str, cached: Path, made_in: str) -> None:
+    """Keep a schema's tables; a cache that can't be written only costs the next call time."""
+    partial = cached.with_suffix(".partial")
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
-        for source, file in ((table, "rows"), ("faults", "faults")):
-            target = Path(f"{cached}.{file}.parquet")
-            partial = target.with_suffix(".partial")
-            db.execute(f"copy {source} to '{partial}' (format parquet, compression zstd)")
-            partial.replace(target)
+        partial.unlink(missing_ok=True)
+        db.execute(f"attach '{partial}' as saved")
     except (OSError, duckdb.Error):
         return
+    try:
+        for table in TABLES:
+            db.execute(f"create table saved.{table} as from {schema}.{table}")
+        db.execute("create table saved.state as select ? as state", [made_in])
+        db.execute("detach saved")
+        partial.replace(cached)
+    except (OSError, duckdb.Error):
+        db.execute("detach database if exists saved")
+        partial.unlink(missing_ok=True)

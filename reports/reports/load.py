@@ -4,12 +4,13 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
 
 from reports.ask import one_line
 from reports.columns import RESULTS, Column, in_view, load_columns
-from reports.files import File, Folder, RawRecords, list_files, matching
+from reports.files import File, Folder, list_files, matching
 from reports.rows import SOURCES, fill
 
 # Views over raw records, which are Parquet files named after them, and the table behind each.
@@ -36,19 +37,21 @@ def open_results(folder: Folder, *, raw: bool = False) -> Generator[Loaded]:
     extensions and settings, but for reading those records. Raises FolderError if the folder can't
     be listed.
     """
-    files = list_files(folder)
+    patterns = [source.glob for source in SOURCES]
+    patterns += [f"*/raw/*/{view}.parquet" for view in RAW] if raw else []
+    files = matching(list_files(folder, raw=raw), patterns)
     # DuckDB lets SQL reach its spill folder: a private one.
     with tempfile.TemporaryDirectory() as spill:
         db = duckdb.connect(config={"temp_directory": spill})
         try:
             warnings: list[str] = []
-            for source in SOURCES:
-                warnings += fill(db, folder, source, matching(files, source.glob))
-            records = {
-                view: matching(files, f"*/raw/*/{view}.parquet") if raw else [] for view in RAW
-            }
+            for source, some in zip(SOURCES, files, strict=False):
+                warnings += fill(db, folder, source, some, Path(spill))
+            records = dict(zip(RAW, files[len(SOURCES) :] or [[] for _ in RAW], strict=True))
             listed = [file for some in records.values() for file in some]
             if listed:
+                from reports.storage import RawRecords
+
                 db.register_filesystem(RawRecords(folder, listed))
             for view, some in records.items():
                 warnings += _open_records(db, view, some)

@@ -10,8 +10,6 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow.parquet as parquet  # pyright: ignore[reportMissingTypeStubs]
-
 from reports.ask import QuestionError, ask, ask_arrow
 from reports.files import Folder, FolderError, results_folder
 from reports.load import HOW_TO_GET_SOME, Loaded, open_results
@@ -74,6 +72,9 @@ def write_parquet(loaded: Loaded, sql: str, out: str | None) -> None:
     """Parquet to a file, or to standard output if that isn't a terminal. Raises QuestionError."""
     if not out and sys.stdout.isatty():
         raise QuestionError("parquet is no text: give --out FILE or redirect the output")
+    # Here, for it takes as long to import as the rest of a call.
+    import pyarrow.parquet as parquet  # pyright: ignore[reportMissingTypeStubs]
+
     parquet.write_table(  # pyright: ignore[reportUnknownMemberType]
         ask_arrow(loaded.db, sql), out or sys.stdout.buffer, compression="zstd"
     )

@@ -4,6 +4,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, cast
 
 import duckdb
@@ -82,39 +83,91 @@ SOURCES = (
 
 
 def fill(
-    db: duckdb.DuckDBPyConnection, folder: Folder, source: Source, files: Sequence[File]
+    db: duckdb.DuckDBPyConnection,
+    folder: Folder,
+    source: Source,
+    files: Sequence[File],
+    private: Path,
 ) -> list[str]:
     """Make the source's table from its files. Returns a warning for each that was left out.
 
-    Where there are many files, those that have not changed since the last time come from a cache.
+    Where there are many files, those that have not changed since the last time come from a cache;
+    `private`: a folder for its use.
     """
     columns = in_file(source.view)
+    cached = cache.usable(folder, source.view, columns, len(files))
+    before = f"{source.view}_before"
+    now = cache.state(files) if cached else ""
+    then = cache.attach(db, cached, private, before) if cached else None
+    if then is not None and then == now:
+        kept = before
+    else:
+        kept = f"{source.view}_kept"
+        _make(db, kept, columns)
+        fresh = files if then is None else _reuse(db, before, kept, files)
+        _parse(db, folder, source, kept, fresh)
+        _find_copies(db, kept, source.key)
+        if cached:
+            cache.save(db, kept, cached, now)
+    faults = db.execute(f"select file, fault from {kept}.faults").fetchall()
+    copies = db.execute(f"select file, first from {kept}.copies").fetchall()
+    db.execute(
+        f"create view {source.table} as select * exclude (_file, _token) from {kept}.rows"
+        + (f" where _file not in (select file from {kept}.copies)" if copies else "")
+    )
+    return sorted(
+        [f"{file}: {fault}; left out" for file, fault in faults]
+        + [f"{file}: the same row as {first}; left out" for file, first in copies]
+    )
+
+
+def _make(db: duckdb.DuckDBPyConnection, kept: str, columns: Sequence[Column]) -> None:
     declared = ", ".join(f'"{column.name}" {column.type}' for column in columns)
-    kept = f"{source.table}_kept"
-    db.execute(f"create table {kept} ({declared}, _file VARCHAR, _token VARCHAR)")
-    db.execute("create or replace temp table faults (file VARCHAR, token VARCHAR, fault VARCHAR)")
+    db.execute(f"create schema {kept}")
+    db.execute(f"create table {kept}.rows ({declared}, _file VARCHAR, _token VARCHAR)")
+    db.execute(f"create table {kept}.faults (file VARCHAR, token VARCHAR, fault VARCHAR)")
+    db.execute(f"create table {kept}.copies (file VARCHAR, first VARCHAR)")
+
+
+def _reuse(
+    db: duckdb.DuckDBPyConnection, before: str, kept: str, files: Sequence[File]
+) -> list[File]:
+    """Take over what is known of the files that have not changed; returns the others."""
     db.execute(
         "create or replace temp table listed as"
         " select unnest($1::VARCHAR[]) as file, unnest($2::VARCHAR[]) as token",
         [[file.path for file in files], [file.token for file in files]],
     )
-    cached = cache.usable(folder, source.view, columns, len(files))
-    if cached:
-        cache.load(db, cached, kept)
-    fresh = _not_in(db, kept, files)
-    types = {column.name: column.type for column in columns} | {
-        "_file": "VARCHAR",
-        "_token": "VARCHAR",
-    }
+    db.execute(
+        f"insert into {kept}.rows by name select one.* from {before}.rows as one"
+        " semi join listed on _file = file and _token = token"
+    )
+    db.execute(
+        f"insert into {kept}.faults from {before}.faults semi join listed using (file, token)"
+    )
+    rows = db.execute(
+        "select file, token from listed"
+        f" anti join (select _file as file, _token as token from {kept}.rows"
+        f" union all select file, token from {kept}.faults) using (file, token)"
+    ).fetchall()
+    fresh = {file for file, _ in rows}
+    return [file for file in files if file.path in fresh]
+
+
+def _parse(
+    db: duckdb.DuckDBPyConnection,
+    folder: Folder,
+    source: Source,
+    kept: str,
+    files: Sequence[File],
+) -> None:
+    columns = in_file(source.view)
+    types = {column.name: column.type for column in columns}
+    types |= {"_file": "VARCHAR", "_token": "VARCHAR"}
     required = [column for column in columns if column.required]
-    for start in range(0, len(fresh), AT_ONCE):
-        lines = list(_lines(folder, source, required, fresh[start : start + AT_ONCE], db))
-        _insert(db, kept, types, lines)
-    if cached and fresh:
-        cache.save(db, cached, kept)
-    warnings = _faults(db) + _drop_copies(db, kept, source.key)
-    db.execute(f"create view {source.table} as select * exclude (_file, _token) from {kept}")
-    return sorted(warnings)
+    for start in range(0, len(files), AT_ONCE):
+        some = list(files[start : start + AT_ONCE])
+        _insert(db, kept, types, list(_lines(folder, source, required, some, kept, db)))
 
 
 @dataclass(frozen=True)
@@ -130,12 +183,13 @@ def _lines(
     source: Source,
     required: Sequence[Column],
     files: list[File],
+    kept: str,
     db: duckdb.DuckDBPyConnection,
 ) -> Iterator[_Line]:
     for file, content in read(folder, files):
         rows = _rows(content, source, required)
         if isinstance(rows, str):
-            _blame(db, file, rows)
+            _blame(db, kept, file, rows)
             continue
         stamp = {"_file": file.path, "_token": file.token}
         yield _Line(file, "".join(json.dumps(row | stamp) + "\n" for row in rows))
@@ -167,7 +221,7 @@ def _rows(content: bytes | str, source: Source, required: Sequence[Column]) -> l
 
 
 def _insert(
-    db: duckdb.DuckDBPyConnection, table: str, types: dict[str, str], lines: list[_Line]
+    db: duckdb.DuckDBPyConnection, kept: str, types: dict[str, str], lines: list[_Line]
 ) -> None:
     """All files in one go; where that fails, by halves, to find and name those at fault."""
     if not any(line.text for line in lines):
@@ -177,7 +231,7 @@ def _insert(
         file.flush()
         try:
             db.execute(
-                f"insert into {table} by name select * from read_json(?, columns = ?,"
+                f"insert into {kept}.rows by name select * from read_json(?, columns = ?,"
                 " format = 'newline_delimited')",
                 [file.name, types],
             )
@@ -185,39 +239,21 @@ def _insert(
         except duckdb.Error as error:
             if len(lines) == 1:
                 why = str(error).splitlines()[0].replace(file.name, "the file")
-                _blame(db, lines[0].file, why)
+                _blame(db, kept, lines[0].file, why)
                 return
     half = len(lines) // 2
-    _insert(db, table, types, lines[:half])
-    _insert(db, table, types, lines[half:])
+    _insert(db, kept, types, lines[:half])
+    _insert(db, kept, types, lines[half:])
 
 
-def _blame(db: duckdb.DuckDBPyConnection, file: File, fault: str) -> None:
-    db.execute("insert into faults values (?, ?, ?)", [file.path, file.token, fault])
+def _blame(db: duckdb.DuckDBPyConnection, kept: str, file: File, fault: str) -> None:
+    db.execute(f"insert into {kept}.faults values (?, ?, ?)", [file.path, file.token, fault])
 
 
-def _faults(db: duckdb.DuckDBPyConnection) -> list[str]:
-    found = db.execute("select file, fault from faults").fetchall()
-    return [f"{file}: {fault}; left out" for file, fault in found]
-
-
-def _not_in(db: duckdb.DuckDBPyConnection, kept: str, files: Sequence[File]) -> list[File]:
-    rows = db.execute(
-        "select file, token from listed"
-        f" anti join (select _file as file, _token as token from {kept}"
-        " union all select file, token from faults) using (file, token)"
-    ).fetchall()
-    fresh = {file for file, _ in rows}
-    return [file for file in files if file.path in fresh]
-
-
-def _drop_copies(db: duckdb.DuckDBPyConnection, kept: str, key: Iterable[str]) -> list[str]:
-    """Keep the first file of those that hold the same row. Returns a warning for each other."""
+def _find_copies(db: duckdb.DuckDBPyConnection, kept: str, key: Iterable[str]) -> None:
+    """Of the files that hold the same row, the first one counts; note the others."""
     names = ", ".join(key)
-    copies = db.execute(
-        f"select distinct _file, first from (select _file, min(_file) over (partition by {names})"
-        f" as first from {kept}) where _file <> first"
-    ).fetchall()
-    if copies:
-        db.executemany(f"delete from {kept} where _file = ?", [[file] for file, _ in copies])
-    return [f"{file}: the same row as {first}; left out" for file, first in copies]
+    db.execute(
+        f"insert into {kept}.copies select distinct _file, first from (select _file,"
+        f" min(_file) over (partition by {names}) as first from {kept}.rows) where _file <> first"
+    )

@@ -7,10 +7,6 @@ from datetime import date
 from decimal import Decimal
 from typing import Any, TextIO
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
 from reports.ask import Answer
 
 # Beyond this many columns a table can't be read: each row becomes a list of name and value.
@@ -47,6 +43,11 @@ def print_table(answer: Answer, file: TextIO) -> None:
 
 
 def _print_rich(answer: Answer, names: list[str], rows: list[list[str]], file: TextIO) -> None:
+    # Here, for a pipe needs none of it.
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(show_header=True, header_style="bold")
     for name, kind in zip(names, answer.types, strict=True):
         number = kind in ("DOUBLE", "FLOAT", "HUGEINT", "NUMBER") or "INT" in kind

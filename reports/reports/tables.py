@@ -7,22 +7,13 @@ import argparse
 import json
 import re
 from collections.abc import Callable
-from typing import Any
 
 from reports.columns import RESULTS
+from reports.documents import Row, markdown, number, selected
 from reports.files import Folder, results_folder
-from reports.load import open_results
+from reports.front_page import standard
 
 ROOT = RESULTS.parent
-Row = dict[str, Any]
-
-
-def selected(folder: Folder, sql: str) -> list[Row]:
-    """A query's rows by column name."""
-    with open_results(folder) as loaded:
-        cursor = loaded.db.execute(sql)
-        names = [column[0] for column in cursor.description or []]
-        return [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
 
 
 def rows_of(folder: Folder, view: str, key: str) -> list[Row]:
@@ -34,17 +25,6 @@ def rows_of(folder: Folder, view: str, key: str) -> list[Row]:
     if not rows:
         raise ValueError(f"{folder} has no {view}: measure first")
     return rows
-
-
-def number(value: float | None, digits: int = 2) -> str:
-    """A figure for a reader; a dash where there is none."""
-    return "–" if value is None else f"{value:,.{digits}f}"
-
-
-def markdown(heading: list[str], lines: list[list[str]]) -> str:
-    """A Markdown table whose figures are to the right."""
-    table = [heading, ["---"] + ["---:"] * (len(heading) - 1), *lines]
-    return "\n".join(f"| {' | '.join(line)} |" for line in table)
 
 
 def where(row: Row) -> str:
@@ -140,122 +120,6 @@ def calibration(folder: Folder) -> str:
     ]
     date = f"{row['measured_at']:%Y-%m-%d}"
     return f"{machine['cpu_model']}, {date}:\n\n{markdown(['', 'here', 'goal', 'met'], lines)}"
-
-
-# What the front page says in words: a metric under a load, on the stacks' REST interface.
-SENTENCES = (
-    ("throughput_per_s", "closed-8", "Answers per second to 8 callers"),
-    (
-        "latency_p95_ms",
-        "poisson-50",
-        "p95 under Poisson arrivals at half of what the engine can do",
-    ),
-    ("latency_p50_ms", "closed-1", "p50 of a single caller"),
-)
-
-
-def found(row: Row) -> str:
-    """What a load found out by itself."""
-    if row["load_kind"] == "search":
-        return f": {number(row['rate'], 1)}/s"
-    if row["load_kind"] == "search_users":
-        return f": {number(row['users'], 1)} users"
-    if row["load_kind"] == "burst":
-        return f": recovers in {number(row['recovery'], 1)} s"
-    return ""
-
-
-def sentence(rows: list[Row], metric: str, load: str, title: str) -> str:
-    """Each pair of stacks on one metric: by how much they differ, or that it can't be told."""
-    pairs = [
-        f"{row['stack_a']} is {row['ratio_low']:.2f}–{row['ratio_high']:.2f}× {row['stack_b']}"
-        if row["distinguishable"]
-        else f"{row['stack_a']} and {row['stack_b']} are not distinguishable"
-        for row in rows
-        if row["metric"] == metric and row["load"] == load
-    ]
-    return f"- {title}: {'; '.join(pairs) or 'no answer'}."
-
-
-def standard(folder: Folder) -> str:
-    """The first group's newest standard run: means over its blocks, and what can be told apart.
-
-    Models and precisions are experiments of their own; the sentences are about the first of them.
-    """
-    newest = """(
-      select max_by(run_id, started_at) from runs
-      where profile = 'standard' and run_id in (
-        select run_id from trials where group_id = (select min(group_id) from trials)))"""
-    alike = "load, stack, interface, model, weights, precision"
-    mine = f"run_id = {newest} and group_id = (select min(group_id) from trials)"
-    runs = selected(folder, f"select * from runs where run_id = {newest}")
-    if not runs:
-        raise ValueError(f"{folder.address} has no run of profile standard: measure first")
-    run = runs[0]
-    rows = selected(
-        folder,
-        f"""
-        with counted as (
-          select {alike}, count(*) as times,
-            rtrim(verdict || ' ' || array_to_string(reasons, ', ')) as said
-          from trials where {mine} group by all),
-        said as (
-          select {alike},
-            string_agg(times || '× ' || said, '; ' order by said desc) as verdicts
-          from counted group by all)
-        select {alike}, any_value(load_kind) as load_kind,
-          avg(rate_per_s) as rate, avg(users) as users, avg(recovery_s) as recovery,
-          avg(throughput_per_s) as throughput, avg(latency_p50_ms) as p50,
-          avg(latency_p95_ms) as p95, avg(goodput) as goodput,
-          avg(serving_efficiency) as efficiency, any_value(verdicts) as verdicts,
-          any_value(unit) as unit
-        from trials join said using ({alike})
-        where {mine} and (load_kind not like 'search%' or verdict <> 'INVALID')
-        group by all order by load, interface desc, stack, model, precision""",
-    )
-    first, unit = rows[0], rows[0]["unit"]
-    different = selected(
-        folder,
-        f"""select * from comparisons where {mine} and interface = 'rest'
-          and model = '{first["model"]}' and precision = '{first["precision"]}' order by all""",
-    )
-    experiments = {(row["model"], row["precision"]) for row in rows}
-
-    def kind(row: Row) -> str:
-        return f", {row['model']} {row['precision']}" if len(experiments) > 1 else ""
-
-    lines = [
-        [
-            f"{row['load']}{found(row)}, {row['stack']}, {row['interface']}{kind(row)}",
-            number(row["throughput"], 1),
-            number(row["p50"], 0),
-            number(row["p95"], 0),
-            "–" if row["goodput"] is None else f"{row['goodput']:.0%}",
-            number(row["efficiency"]),
-            row["verdicts"],
-        ]
-        for row in rows
-    ]
-    heading = [
-        "load, stack, interface",
-        f"{unit}/s",
-        "p50 ms",
-        "p95 ms",
-        "within SLO",
-        "of engine",
-        "verdicts",
-    ]
-    about = (
-        f"{first['model']} with **{first['weights']} weights**, {first['precision']}, "
-        f"{run['machine_name']}, {run['started_at']:%Y-%m-%d}; means over the blocks of "
-        f"[{run['run_id']}](results/{run['run_id']}):"
-    )
-    said = "\n".join(sentence(different, *one) for one in SENTENCES)
-    which = (
-        "Which differences are real "
-        "(95% intervals over the blocks, corrected for the number of pairs):"
-    )
-    return f"{about}\n\n{markdown(heading, lines)}\n\n{which}\n\n{said}"
 
 
 TABLES: dict[str, Callable[[Folder], str]] = {

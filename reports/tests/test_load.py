@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
+from golden import RUN, trial_row
 from reports.ask import QuestionError, ask
 from reports.columns import in_view, load_columns
 from reports.files import Folder
 from reports.load import open_results
 
-from .conftest import RUN, stack_rows, trial_row
+from .conftest import stack_rows
 
 
 def one(folder: Path, sql: str) -> list[tuple[object, ...]]:

@@ -11,9 +11,8 @@ from pathlib import Path
 import pyarrow.parquet as parquet
 import pytest
 
+from golden import RUN, trial_row
 from reports.query import main
-
-from .conftest import RUN, trial_row
 
 REPORTS = Path(__file__).resolve().parents[1]
 

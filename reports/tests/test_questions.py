@@ -8,14 +8,13 @@ from typing import Any
 import pyarrow.parquet as parquet
 import pytest
 
+from golden import RUN, run_facts, trial_row
 from reports import cache, export, rows
 from reports.ask import ask
 from reports.columns import RESULTS, Column, in_file, in_view, load_columns
 from reports.files import Folder
 from reports.load import open_results
 from reports.query import main
-
-from .conftest import RUN, run_facts, trial_row
 
 QUERIES = sorted((RESULTS.parent / "queries").glob("*.sql"))
 # Those that only speak of several runs, which the committed results need not hold.
@@ -174,7 +173,7 @@ def test_the_cache_follows_the_files(
     query = "select count(*), max(throughput_per_s) from trials"
     with open_results(Folder(str(results))) as first:
         assert ask(first.db, query)[0].rows == [(6, 20.3)]
-    assert list(cached.rglob("*.parquet")), "nothing was cached"
+    assert list(cached.rglob("*.duckdb")), "nothing was cached"
     parsed = counted(monkeypatch)
     with open_results(Folder(str(results))) as second:
         assert ask(second.db, query)[0].rows == [(6, 20.3)]
@@ -196,7 +195,7 @@ def test_the_cache_follows_the_files(
 def test_a_damaged_cache_is_made_anew(results: Path, cached: Path) -> None:
     """Broken by believing whatever lies in the cache's place."""
     before = asked(results, "select trial_id from trials order by all")
-    files = list(cached.rglob("*.parquet"))
+    files = list(cached.rglob("*.duckdb"))
     assert files
     for file in files:
         file.write_bytes(b"PAR1 torn")

@@ -10,9 +10,8 @@ from typing import Any
 import duckdb
 import pytest
 
+from golden import run_facts, trial_row
 from metrics.records import RECORD
-
-from .conftest import run_facts, trial_row
 
 # Opens a folder in a process of its own and says what that took.
 PROBE = """

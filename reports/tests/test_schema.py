@@ -6,10 +6,9 @@ from typing import Any
 import pytest
 from jsonschema import Draft202012Validator
 
+from golden import trial_row
 from reports.columns import RESULTS, in_file, markdown
 from reports.schema import FILES, file_schema, text
-
-from .conftest import trial_row
 
 
 @pytest.mark.parametrize("view", sorted(FILES))

@@ -82,14 +82,14 @@ function oneLoad(found) {
 }
 
 function family(i) {
-  if (points.get("client_batch", i) > 1) return "";
+  if (points.get("client_batch", i) > 1 || points.get("payloads", i)) return "";
   return points.get("load_kind", i) === "closed" ? "users" : points.get("arrivals", i);
 }
 
 const HDR = { p50: 2, p90: 10, p95: 20, p99: 100, p999: 1000 };
 
 function figuresOf(chart) {
-  const chosen = `${state.measure}_${state.percentile}_ms`;
+  const chosen = `${chart.measure || state.measure}_${state.percentile}_ms`;
   if (chart.figures[0] === "") return [chosen];
   if (chart.figures[0] === "*") return Object.keys(HDR).map((p) => `${state.measure}_${p}_ms`);
   return chart.figures;
@@ -132,7 +132,7 @@ function pointRows(chart) {
         series: interfaces.size > 1 ? `${stack} · ${at}` : stack, stack, interface: at,
         load_title: points.get("load_title", i),
         offered: percentile ? HDR[percentile] : points.get("users", i) ?? points.get("rate_per_s", i),
-        figure: name, label: page.names[name]?.label ?? `${page.measures[state.measure]} ${name.match(/p\d+/)[0]}, ms`,
+        figure: name, label: page.names[name]?.label ?? `${page.measures[chart.measure || state.measure]} ${name.match(/p\d+/)[0]}, ms`,
         better: page.names[name]?.better ?? "less", value: figure.value[i], low: figure.low[i], high: figure.high[i],
         limit: limitOf(name), blocks: points.get("blocks", i), degraded: points.get("degraded", i),
         run_id: points.get("run_id", i), trials: points.get("trial_ids", i),
@@ -156,11 +156,13 @@ function tableRows(chart) {
     if (chart.figures.length && !chart.figures.includes(one.figure)) continue;
     if (chart.workload && one.load !== oneLoad(matching(true))) continue;
     if (chart.source === "scatter" && one.component !== state.component) continue;
+    if (chart.source === "precisions" && state.load !== "all" && one.load !== state.load) continue;
     const stack = one.title ?? page.titles[one.stack] ?? one.stack;
-    const label = one.component ?? one.verdict ?? one.figure ?? one.unit;
+    const label = one.component ?? one.verdict ?? page.names[one.figure]?.label ?? one.figure ?? one.unit;
     const value = { complexity: one.value, scatter: one.throughput_per_s, cost: one.usd_per_million, verdicts: one.trials }[chart.source];
     found.push(finish({
-      series: stack, stack, interface: one.interface ?? null, load_title: one.load ?? null,
+      series: one.computed ? `${stack}, ${one.computed} · ${one.interface}, ${one.load_title}` : stack, stack,
+      interface: one.interface ?? null, load_title: one.load_title ?? loadTitle(one.load),
       offered: chart.source === "scatter" ? one.value : one.second ?? null, figure: one.figure ?? label, label,
       better: "less", value: value ?? one.value, low: null, high: null, limit: null, blocks: null,
       run_id: one.run_id ?? null, trial_id: one.trial_id ?? null, reason: one.reason ?? null,
@@ -168,6 +170,8 @@ function tableRows(chart) {
   }
   return found;
 }
+
+const loadTitle = (load) => page.filters.find((one) => one.name === "load").options.find((one) => one.value === load)?.title ?? load ?? null;
 
 const rowsOf = (chart) => (chart.source === "points" ? pointRows(chart) : tableRows(chart));
 
@@ -188,10 +192,18 @@ function theme() {
 
 const note = () => (state.weights === "random" ? "random weights: real cost, meaningless answers" : "");
 
+// What of the filters' choice a chart shows, where its title leaves it open.
+function chosen(chart, rows) {
+  const words = [];
+  if (chart.source === "scatter") words.push(`Component: ${state.component}.`);
+  if (chart.figures[0] === "") words.push(`${rows[0].label.replace(/, ms$/, "")}.`);
+  if (chart.figures[0] === "*") words.push(`${page.measures[state.measure]}.`);
+  if (chart.workload) words.push(`Load: ${rows[0].load_title}.`);
+  return words.map((one) => one[0].toUpperCase() + one.slice(1) + " ").join("");
+}
+
 function say(figure, chart, rows) {
-  const load = figure.querySelector(".load");
-  const which = chart.source === "scatter" ? `Component: ${state.component}. ` : `Load: ${rows[0]?.load_title}. `;
-  if (load) load.textContent = rows.length ? which : "";
+  figure.querySelector(".load").textContent = rows.length ? chosen(chart, rows) : "";
   figure.querySelector(".random").hidden = state.weights !== "random";
   figure.querySelector(".draw").classList.add("done");
   figure.querySelector(".empty").hidden = rows.length > 0;
@@ -387,10 +399,10 @@ document.documentElement.dataset.theme = dark.matches ? "dark" : "light";
 dark.addEventListener("change", () => setTheme(dark.matches ? "dark" : "light"));
 showControls();
 showAnswers();
-showTrials();
 // The first chart is drawn at once, the others as they come into sight.
 if (page.charts.length) seen.add(page.charts[0].id);
 refresh();
+working.then(showTrials);
 for (const chart of page.charts) watch.observe(document.getElementById(`figure-${chart.id}`));
 // For print, where everything is seen at once, and for whoever waits for a drawing to be done.
 window.settled = () => refresh();

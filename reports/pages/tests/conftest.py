@@ -1,6 +1,5 @@
 """Golden results: small folders with known answers, as the runner writes them."""
 
-import json
 from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
@@ -8,10 +7,10 @@ from typing import Any
 
 import pytest
 
+from golden import run_facts, trial_row, write_json
 from metrics import compare
 from reports.validate import faults
 
-RUN = "20260101-000000-abcd"
 GROUP = "9-golden"
 Rows = list[dict[str, Any]]
 
@@ -19,31 +18,11 @@ Rows = list[dict[str, Any]]
 def trials(stack: str, figures: Iterable[float], **more: Any) -> Rows:
     """A stack's trials of 4 callers, a block each, with these throughputs."""
     return [
-        {
-            "schema_version": 1,
-            "run_id": RUN,
+        trial_row(stack, block)
+        | {
             "trial_id": f"{stack}.rest.closed-4.{more.get('weights', 'pretrained')}.b{block}",
             "group_id": GROUP,
-            "stack": stack,
-            "server_version": "1.0",
-            "runtime": "native",
-            "interface": "rest",
-            "generator": "k6",
-            "model": "resnet50",
             "weights": "pretrained",
-            "precision": "fp32",
-            "device": "cpu",
-            "block": block,
-            "load": "closed-4",
-            "load_kind": "closed",
-            "users": 4,
-            "client_batch": 1,
-            "unit": "images",
-            "verdict": "VALID",
-            "reasons": [],
-            "offered": 100,
-            "completed": 100,
-            "errors": 0,
             "throughput_per_s": throughput,
             "latency_p50_ms": 1000 / throughput,
             "latency_p95_ms": 2000 / throughput,
@@ -85,23 +64,19 @@ def write_golden(
     folder: Path, rows: Rows, skipped: dict[str, str] | None = None, **run: Any
 ) -> Path:
     """Writes a results folder of these trials; `skipped`: {stack: reason}, `run`: facts changed."""
-    facts = {
-        "schema_version": 1,
-        "run_id": RUN,
-        "started_at": "2026-01-01T00:00:00Z",
-        "profile": "standard",
-        "device": "cpu",
-        "runtime": "native",
-        "weights": "auto",
-        "seed": 7,
-        "machine": {"cpu_model": "A CPU", "cpus": 2, "memory_mb": 8000, "gpus": []},
-        "groups": {
-            GROUP: {
-                "slo": {"latency_ms": 250, "ttft_ms": None, "tpot_ms": None, "share": 0.95},
-                "loads": {"poisson-50": {"arrivals": "poisson"}},
-            }
-        },
-    } | run
+    facts = (
+        run_facts()
+        | {
+            "profile": "standard",
+            "groups": {
+                GROUP: {
+                    "slo": {"latency_ms": 250, "ttft_ms": None, "tpot_ms": None, "share": 0.95},
+                    "loads": {"poisson-50": {"arrivals": "poisson"}},
+                }
+            },
+        }
+        | run
+    )
     run_id = facts["run_id"]
     common = {"schema_version": 1, "run_id": run_id, "group_id": GROUP}
     stacks = [
@@ -113,12 +88,12 @@ def write_golden(
         for stack, reason in (skipped or {}).items()
     ]
     rows = [row | {"run_id": run_id} for row in rows]
-    _write(folder / run_id / "run.json", facts)
-    _write(folder / run_id / "comparisons.json", {"comparisons": compare(rows)})
+    write_json(folder / run_id / "run.json", facts)
+    write_json(folder / run_id / "comparisons.json", {"comparisons": compare(rows)})
     for number, row in enumerate(rows):
-        _write(folder / run_id / "trials" / f"{number}.json", row)
+        write_json(folder / run_id / "trials" / f"{number}.json", row)
     for number, row in enumerate(stacks):
-        _write(folder / run_id / "stacks" / f"{number}.json", row)
+        write_json(folder / run_id / "stacks" / f"{number}.json", row)
     assert faults(folder) == []
     return folder
 
@@ -127,8 +102,3 @@ def write_golden(
 def golden(tmp_path: Path) -> Golden:
     """write_golden into a folder of the test's own; called twice, both runs are there."""
     return partial(write_golden, tmp_path / "results")
-
-
-def _write(file: Path, data: Any) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(json.dumps(data))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from golden import RUN
 from metrics import store_records, store_samples
 from pages.__main__ import main
 from pages.answers import Sentence, sentences
@@ -14,7 +15,7 @@ from pages.render import vega_bundle
 from reports.files import Folder
 from reports.load import open_results
 
-from .conftest import GROUP, RUN, Golden, at_a_rate, invalid, trials
+from .conftest import GROUP, Golden, at_a_rate, invalid, trials
 
 
 def said(folder: Path, run: str | None = None) -> list[Sentence]:

@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from golden import RUN
 from pages.compare import main
 
-from .conftest import RUN, Golden, trials
+from .conftest import Golden, trials
 
 LATER = {
     "run_id": "20260102-000000-aaaa",

@@ -7,12 +7,13 @@ import pytest
 import s3fs
 from moto.server import ThreadedMotoServer
 
+from golden import RUN
 from metrics import store_records
 from reports.ask import QuestionError, ask
 from reports.files import Folder, FolderError
 from reports.load import open_results
 
-from .conftest import RUN, Golden, trials
+from .conftest import Golden, trials
 
 ADDRESS = "s3://study/results"
 TRIAL = "alpha.rest.closed-4.pretrained.b1"

@@ -1,0 +1,48 @@
+"""What the figures are called on a page, and the order in which they stand there."""
+
+# A figure's name on a page, its unit ({unit}: what the group counts), and which way is better.
+NAMES = {
+    "throughput_per_s": ("throughput", "{unit}/s", "more"),
+    "latency_p50_ms": ("latency p50", "ms", "less"),
+    "latency_p95_ms": ("latency p95", "ms", "less"),
+    "latency_p99_ms": ("latency p99", "ms", "less"),
+    "ttft_p50_ms": ("first token p50", "ms", "less"),
+    "ttft_p95_ms": ("first token p95", "ms", "less"),
+    "itl_p95_ms": ("token gap p95", "ms", "less"),
+    "tpot_p50_ms": ("time per token p50", "ms", "less"),
+    "tpot_p95_ms": ("time per token p95", "ms", "less"),
+    "goodput": ("within the limit", "%", "more"),
+    "serving_efficiency": ("of the bare engine", "%", "more"),
+    "cpu_cores_used": ("CPU", "cores", "less"),
+    "memory_peak_mb": ("memory, peak", "MB", "less"),
+    "gpu_utilization": ("GPU busy", "%", "less"),
+    "gpu_memory_mb": ("GPU memory", "MB", "less"),
+    "power_w": ("power", "W", "less"),
+    "energy_j_per_unit": ("energy per unit", "J", "less"),
+    "memory_mb_per_1000": ("memory for 1,000 {unit}/s", "MB", "less"),
+    "throughput_per_user_per_s": ("throughput of each caller", "{unit}/s", "more"),
+    "tokens_per_s": ("input tokens", "tokens/s", "more"),
+    "padding_waste": ("tokens computed for each one asked", "×", "less"),
+    "tokens_per_chunk": ("tokens in a chunk", "tokens", "more"),
+    "kv_cache_usage": ("key-value cache in use", "%", "less"),
+    "queue_ms": ("queue", "ms", "less"),
+    "inference_ms": ("inference", "ms", "less"),
+    "rest_ms": ("rest: decoding, transport", "ms", "less"),
+    "batch_mean": ("batch", "items", "more"),
+    "batch_efficiency": ("batch of the configured maximum", "%", "more"),
+    "service_time_p50_ms": ("service time p50", "ms", "less"),
+}
+MEASURES = {
+    "latency": "latency",
+    "service_time": "service time",
+    "ttft": "time to the first token",
+    "itl": "gap between tokens",
+    "tpot": "time per token",
+}
+PERCENTILES = ("p50", "p90", "p95", "p99", "p999")
+
+
+def name_of(figure: str, unit: str) -> str:
+    """`latency p95, ms`."""
+    title, of, _ = NAMES[figure]
+    return f"{title}, {of}".format(unit=unit)

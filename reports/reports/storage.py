@@ -1,0 +1,74 @@
+"""What needs fsspec: object storage, and the raw records as DuckDB may see them."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any, cast
+
+from fsspec.core import url_to_fs  # pyright: ignore[reportMissingTypeStubs,reportUnknownVariableType]
+from fsspec.implementations.dirfs import DirFileSystem  # pyright: ignore[reportMissingTypeStubs]
+
+from reports.files import File, Folder, FolderError
+
+AT_ONCE = 500
+
+
+class RawRecords(DirFileSystem):
+    """The raw records for DuckDB, as records://<path>: those listed can be read, nothing else done.
+
+    DuckDB's own views over files would do, but a file that SQL may read it may also overwrite: a
+    COPY hides in a WITH.
+    """
+
+    protocol = "records"
+    cachable = False
+
+    def __init__(self, folder: Folder, files: Iterable[File]) -> None:
+        fs, root = _connect(folder)
+        super().__init__(root, fs)  # pyright: ignore[reportUnknownMemberType]
+        self._listed = frozenset(file.path for file in files)
+
+    def _join(self, path: str | list[str]) -> Any:
+        one = path if isinstance(path, str) else ""
+        one = one.removeprefix("records://")
+        if one not in self._listed:
+            raise PermissionError(f"{path} is not a raw record of these results")
+        return super()._join(one)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+
+    def open(self, path: str, mode: str = "rb", **kwargs: Any) -> Any:
+        """The file, for reading."""
+        if mode != "rb":
+            raise PermissionError("the results are read-only")
+        return super().open(path, mode, **kwargs)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+
+
+def listed(folder: Folder) -> Iterator[File]:
+    """Every file below an address. Raises FolderError if storage can't be reached."""
+    fs, root = _connect(folder)
+    fs.invalidate_cache()
+    try:
+        found = cast("dict[str, dict[str, Any]]", fs.find(root, detail=True))
+    except Exception as error:
+        # Each storage has errors of its own; all of them mean that there is nothing to read.
+        raise FolderError(f"{folder.address}: {' '.join(str(error).split())}") from None
+    for place, info in found.items():
+        stamp = info.get("ETag") or info.get("LastModified") or info.get("mtime") or ""
+        yield File(place.removeprefix(root).lstrip("/"), f"{info.get('size')}-{stamp}")
+
+
+def read(folder: Folder, files: list[File]) -> Iterator[tuple[File, bytes | str]]:
+    """Each file with its bytes, or with what is wrong with it in words."""
+    fs, root = _connect(folder)
+    for start in range(0, len(files), AT_ONCE):
+        some = {f"{root}/{file.path}": file for file in files[start : start + AT_ONCE]}
+        contents = cast("dict[str, Any]", fs.cat(list(some), on_error="return"))
+        for place, file in some.items():
+            content = contents[place]
+            yield file, content if isinstance(content, bytes) else f"can't be read: {content}"
+
+
+def _connect(folder: Folder) -> tuple[Any, str]:
+    """(fsspec file system, the folder's path in it). Raises FolderError without a driver."""
+    try:
+        fs, root = cast("tuple[Any, str]", url_to_fs(folder.address))
+    except (ImportError, ValueError) as error:
+        raise FolderError(f"{folder.address}: {' '.join(str(error).split())}") from None
+    return fs, root.rstrip("/")
