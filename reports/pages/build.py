@@ -139,7 +139,9 @@ def _group(
         sentences=said,
         interfaces=_interfaces(asked["interfaces"], asked["workloads"], titles),
         absent=_absent(asked["stacks"]),
-        random=any(row["weights"] == "random" for row in asked["workloads"]),
+        random=", ".join(
+            in_order(row["model"] for row in asked["workloads"] if row["weights"] == "random")
+        ),
         figures=figures,
         stacks=asked["stacks"],
         runs=asked["runs"],

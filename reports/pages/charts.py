@@ -26,6 +26,7 @@ PALETTE = (
     "#b5433b",
     "#6b7280",
 )
+SHAPES = ("circle", "square", "triangle-up", "diamond")
 DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
 ROWS = alt.NamedData("rows")
 # Set by the page: the theme's colour for text.
@@ -60,9 +61,10 @@ class Scales:
     stacks: tuple[str, ...]
     interfaces: tuple[str, ...]
 
-    def colour(self) -> alt.Color:
+    def colour(self, symbol: str = "circle") -> alt.Color:
         colours = [PALETTE[n % len(PALETTE)] for n in range(len(self.stacks))]
-        legend = alt.Legend(symbolOpacity=1, symbolType="circle", symbolStrokeWidth=0)
+        width = 0 if symbol == "circle" else 2
+        legend = alt.Legend(symbolOpacity=1, symbolType=symbol, symbolStrokeWidth=width)
         return alt.Color("stack:N", title=None, legend=legend).scale(
             domain=self.stacks, range=colours
         )
@@ -72,6 +74,14 @@ class Scales:
         legend = alt.Legend(symbolType="stroke") if len(self.interfaces) > 1 else None
         return alt.StrokeDash("interface:N", title=None, legend=legend).scale(
             domain=self.interfaces, range=dashes
+        )
+
+    def shape(self) -> alt.Shape:
+        shapes = [SHAPES[n % len(SHAPES)] for n in range(len(self.interfaces))]
+        several = len(self.interfaces) > 1
+        legend = alt.Legend(symbolFillColor="#7d8590", symbolStrokeWidth=0) if several else None
+        return alt.Shape("interface:N", title=None, legend=legend).scale(
+            domain=self.interfaces, range=shapes
         )
 
 
@@ -131,7 +141,7 @@ def against_load(scales: Scales, x: str, y: str, share: bool = False) -> dict[st
         y=vertical, color=scales.colour(), strokeDash=scales.dash()
     )
     point = base.mark_point(filled=True, size=60, opacity=1).encode(
-        y=vertical, color=scales.colour(), tooltip=TOOLTIP
+        y=vertical, color=scales.colour(), shape=scales.shape().legend(None), tooltip=TOOLTIP
     )
     return _spec(alt.layer(band, whisker, line, point, _limit()), height=300)
 
@@ -174,12 +184,16 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
             ticks=False,
             domain=False,
         ),
-        y=alt.Y("label:N", title=None, sort=None).axis(labelLimit=180),
+        y=alt.Y("label:N", title=None, sort=None).axis(
+            labelExpr="split(datum.label, ', ')", labelLimit=200
+        ),
     )
     best = base.transform_joinaggregate(
         least="min(value)", most="max(value)", groupby=["label"]
     ).transform_calculate(
-        of_best="datum.better == 'less' ? datum.least / datum.value : datum.value / datum.most"
+        # A share of what was asked for speaks for itself: the best of nothing is nothing.
+        of_best="datum.figure == 'goodput' ? datum.value"
+        " : datum.better == 'less' ? datum.least / datum.value : datum.value / datum.most"
     )
     cells = best.mark_rect(cornerRadius=3).encode(
         color=alt.Color("of_best:Q", title="of the best")
@@ -228,6 +242,7 @@ def by_load(scales: Scales, x: str) -> dict[str, Any]:
         base.mark_point(filled=True, size=70, opacity=1).encode(
             x=alt.X("value:Q", title=x).scale(zero=True),
             color=scales.colour(),
+            shape=scales.shape(),
             yOffset="series:N",
             tooltip=TOOLTIP,
         ),
@@ -258,7 +273,8 @@ def over_time(scales: Scales, y: str) -> dict[str, Any]:
         .encode(
             x=alt.X("offered:Q", title="seconds from the start of the trial"),
             y=alt.Y("value:Q", title=y).scale(zero=True),
-            color=scales.colour(),
+            color=scales.colour(symbol="stroke"),
+            strokeDash=scales.dash(),
             detail="trial_id:N",
             tooltip=TOOLTIP,
         )

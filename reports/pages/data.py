@@ -87,7 +87,7 @@ def data(
             name: encode.columns(asked[name])
             for name in ("trials", "complexity", "cost", "verdicts", "time")
         }
-        | {"precisions": encode.columns(_by_precision(asked["precisions"]))},
+        | {"precisions": encode.columns(by_precision(asked["points"]))},
         "trialColumns": [
             (name, title)
             for name, title in TRIAL_COLUMNS.items()
@@ -165,23 +165,24 @@ def _known(figures: Row, percentile: str) -> int:
     return sum(value is not None for name in names for value in figures[name]["value"])
 
 
-def _by_precision(pairs: list[Row]) -> list[Row]:
-    """Each precision's throughput once, from the pairs that it is in. Not a `precision`: the choice
-    of one must not hide the other."""
-    found: dict[tuple[Any, ...], Row] = {}
-    for pair in pairs:
-        shared = {
-            name: pair[name] for name in (*SETUP, "stack", "interface", "load") if name in pair
-        }
-        for side in ("b", "a"):
-            row = shared | {
-                "load_title": pair["load_title"],
-                "computed": pair[f"precision_{side}"],
-                "figure": "throughput_per_s",
-                "value": pair[f"throughput_{side}"],
-            }
-            found.setdefault((*shared.values(), row["computed"]), row)
-    return list(found.values())
+def by_precision(points: list[Row]) -> list[Row]:
+    """The throughput of what was measured at several precisions. The precision is called
+    `computed`: the choice of one must not hide the other."""
+    alike = [name for name in (*SETUP, "stack", "interface", "load") if name != "precision"]
+    found: dict[tuple[Any, ...], list[Row]] = {}
+    for point in points:
+        if point["verdicts"] == "usable" and point["load_kind"] == "closed":
+            found.setdefault(tuple(point[name] for name in alike), []).append(point)
+    return [
+        {name: point[name] for name in (*alike, "load_title", "blocks", "run_id")}
+        | {"computed": point["precision"]}
+        | figure
+        for same in found.values()
+        if len(same) > 1
+        for point in same
+        for figure in point["figures"]
+        if figure["figure"] == "throughput_per_s"
+    ]
 
 
 def in_order(values: Iterable[Value]) -> list[Value]:

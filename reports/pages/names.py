@@ -22,7 +22,7 @@ NAMES = {
     "memory_mb_per_1000": ("memory for 1,000 {unit}/s", "MB", "less"),
     "throughput_per_user_per_s": ("throughput of each caller", "{unit}/s", "more"),
     "tokens_per_s": ("input tokens", "tokens/s", "more"),
-    "padding_waste": ("tokens computed for each one asked", "×", "less"),
+    "padding_waste": ("padding, computed / asked", "×", "less"),
     "tokens_per_chunk": ("tokens in a chunk", "tokens", "more"),
     "kv_cache_usage": ("key-value cache in use", "%", "less"),
     "queue_ms": ("queue", "ms", "less"),

@@ -226,10 +226,6 @@ def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row
             axis = "share of the engine" if rule else "ms"
             spec = charts.bars(scales, axis, rule)
             found.append(Figure(name, title, caption, spec, figures=(name,), workload=True))
-    for name, (title, caption) in BY_LOAD.items():
-        if name in known:
-            spec = charts.by_load(scales, name_of(name, unit).removesuffix(", ×"))
-            found.append(Figure(f"by-load-{name}", title, caption, spec, figures=(name,)))
     for name in RESOURCES:
         if name in known:
             named = NAMES[name][0].format(unit=unit)
@@ -247,6 +243,11 @@ def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row
                     workload=True,
                 )
             )
+    streams = "ttft_p50_ms" in known
+    for name, (title, caption) in BY_LOAD.items():
+        if name in known and (streams or name != "throughput_per_user_per_s"):
+            spec = charts.by_load(scales, name_of(name, unit).removesuffix(", ×"))
+            found.append(Figure(f"by-load-{name}", title, caption, spec, figures=(name,)))
     for name, title, axis in (
         ("cpu_cores", "CPU over time", "cores"),
         ("memory_mb", "Memory over time", "MB"),
@@ -280,7 +281,6 @@ def _precisions(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list
             " with other stacks only at that precision.",
             charts.bars(scales, f"{unit}/s"),
             source="precisions",
-            wide=True,
         )
     ]
 

@@ -11,7 +11,12 @@ select
     (select count(*) from counted where counted.group_id = known.group_id) as trials,
     (select count(distinct stack) from shown where shown.group_id = known.group_id) as stacks,
     (select max(started_at) from counted where counted.group_id = known.group_id) as measured_at,
-    (select bool_or(weights = 'random') from counted where counted.group_id = known.group_id) as random_weights
+    (select bool_and(weights = 'random') from counted where counted.group_id = known.group_id) as all_random,
+    (
+        select string_agg(distinct model, ', ' order by model)
+        from counted
+        where counted.group_id = known.group_id and weights = 'random'
+    ) as random_models
 from known
 left join group_titles using (group_id)
 order by group_id;

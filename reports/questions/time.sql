@@ -31,17 +31,31 @@ with chosen_trials as (
     select run_id, trial_id, min(t_ns) as start_ns, max(t_ns) as end_ns
     from samples
     group by run_id, trial_id
-), served as (
+), steps as (
+    -- A step in which nothing was answered is a point too.
     select
-        chosen_trials.* exclude (width_s),
+        chosen_trials.*,
+        unnest(range((floor((end_ns - start_ns) / 1e9 / width_s))::bigint)) * width_s as second
+    from chosen_trials
+    inner join starts using (run_id, trial_id)
+), answered as (
+    select
+        run_id, trial_id,
         floor((done_ns - start_ns) / 1e9 / width_s) * width_s as second,
-        'throughput_per_s' as figure,
-        sum(units) / any_value(width_s) as value
+        sum(units) as units
     from requests
     inner join chosen_trials using (run_id, trial_id)
     inner join starts using (run_id, trial_id)
-    where ok and done_ns between start_ns and end_ns
+    where ok
     group by all
+), served as (
+    -- Whole steps only: a last one that was cut short would look like a drop.
+    select
+        steps.* exclude (width_s),
+        'throughput_per_s' as figure,
+        coalesce(units, 0) / width_s as value
+    from steps
+    left join answered using (run_id, trial_id, second)
 )
 select * replace (avg(value) as value)
 from used

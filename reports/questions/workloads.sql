@@ -25,9 +25,10 @@ select
     one.*,
     coalesce(title, stack) as stack_title,
     load_title(load_kind, arrivals, users, rate_per_s, client_batch, payloads) as load_title,
-    count(*) over (partition by machine_name, device, model, weights, precision, runtime, generator, load) as width
+    count(*) over (partition by machine_name, device, model, weights, precision, runtime, generator, load) as width,
+    count(*) over (partition by machine_name, device, model, weights, precision, runtime, generator, interface) as reach
 from one
 left join (select * from stack_titles where group_id = $group) using (stack)
 order by
     machine_name, device, model, weights, precision, runtime, generator,
-    width desc, load_kind = 'open' desc, client_batch, load, interface desc, stack;
+    width desc, load_kind = 'open' desc, client_batch, load, reach desc, interface desc, stack;

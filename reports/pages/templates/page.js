@@ -164,7 +164,7 @@ function tableRows(chart) {
       series: one.computed ? `${stack}, ${one.computed} · ${one.interface}, ${one.load_title}` : stack, stack,
       interface: one.interface ?? null, load_title: one.load_title ?? loadTitle(one.load),
       offered: chart.source === "scatter" ? one.value : one.second ?? null, figure: one.figure ?? label, label,
-      better: "less", value: value ?? one.value, low: null, high: null, limit: null, blocks: null,
+      better: "less", value: value ?? one.value, low: one.low, high: one.high, limit: null, blocks: one.blocks ?? null,
       run_id: one.run_id ?? null, trial_id: one.trial_id ?? null, reason: one.reason ?? null,
     }));
   }
@@ -223,14 +223,14 @@ async function draw(chart) {
     return;
   }
   const place = figure.querySelector(".draw > div");
-  if (chart.wide) place.style.minWidth = `${170 + 125 * new Set(rows.map((one) => one.series)).size}px`;
+  if (chart.wide) place.style.minWidth = `${200 + 125 * new Set(rows.map((one) => one.series)).size}px`;
   const spec = structuredClone(chart.spec);
   spec.data.find((one) => one.name === "rows").values = rows;
   const signal = (name) => spec.signals.find((one) => one.name === name);
   signal("note").value = note();
   signal("ink").value = theme().text.fill;
   spec.description = `${chart.title}. ${chart.caption}`;
-  const result = await vegaEmbed(place, spec, { mode: "vega", ast: true, actions: false, renderer: "svg", defaultStyle: false, tooltip: { theme: "custom" }, config: theme() });
+  const result = await vegaEmbed(place, spec, { mode: "vega", ast: true, actions: false, renderer: "svg", logLevel: 1, defaultStyle: false, tooltip: { theme: "custom" }, config: theme() });
   drawn.set(chart.id, result.view);
   if (drawn.size === 1) performance.mark("first chart");
   document.documentElement.dataset.drawn = drawn.size;
@@ -291,6 +291,8 @@ function fillTable(figure, rows) {
 }
 
 function showAnswers() {
+  const random = document.getElementById("random");
+  if (random) random.hidden = state.weights !== "random";
   for (const one of document.querySelectorAll("[data-setup]")) {
     const setup = JSON.parse(one.dataset.setup);
     const fits = (name, value) => value === undefined || state[name] === undefined || state[name] === "all" || state[name] === value;
