@@ -42,8 +42,8 @@ def load_facts(db: duckdb.DuckDBPyConnection, run: str | None, groups: Path = GR
     _table(
         db,
         "prices",
-        "cpu_model VARCHAR, cpus BIGINT, gpu VARCHAR, usd_per_hour DOUBLE, as_of DATE,"
-        " source VARCHAR",
+        "cpu_model VARCHAR, cpus BIGINT, memory_gib DOUBLE, gpu VARCHAR, usd_per_hour DOUBLE,"
+        " as_of DATE, source VARCHAR",
         _prices(REPORTS / "prices.toml"),
     )
     _table(
@@ -107,6 +107,7 @@ def _prices(file: Path) -> Iterable[tuple[Any, ...]]:
         yield (
             price["cpu_model"],
             price.get("cpus"),
+            price.get("memory_gib"),
             price.get("gpu"),
             price["usd_per_hour"],
             price["as_of"],

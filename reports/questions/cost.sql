@@ -5,24 +5,27 @@ with best as (
         max(throughput_per_s) as throughput_per_s,
         max_by(load, throughput_per_s) as load,
         any_value(unit) as unit,
-        any_value(cpu_model) as cpu_model, any_value(runs.cpus) as cpus, any_value(runs.gpu) as gpu
+        any_value(cpu_model) as cpu_model, any_value(runs.cpus) as cpus, any_value(runs.gpu) as gpu,
+        any_value(runs.memory_mb) as memory_mb
     from shown
     inner join runs using (run_id)
     where group_id = $group
     group by shown.machine_name, shown.device, model, shown.weights, precision, stack
 )
 select
-    best.* exclude (cpu_model, cpus, gpu), coalesce(title, stack) as title, usd_per_hour, as_of, source,
+    best.* exclude (cpu_model, cpus, gpu, memory_mb), coalesce(title, stack) as title, usd_per_hour, as_of, source,
     usd_per_hour / 3600 / throughput_per_s * 1e6 as usd_per_million
 from best
 left join (select * from stack_titles where group_id = $group) as titles using (stack)
 left join prices
     on
-        best.cpu_model = prices.cpu_model
+        starts_with(best.cpu_model, prices.cpu_model)
         and (prices.cpus is null or prices.cpus = best.cpus)
         and (prices.gpu is null or prices.gpu = best.gpu)
+        -- A system shows less than is built in: the kernel keeps some.
+        and (prices.memory_gib is null or best.memory_mb between 0.85 * 1073.74 * prices.memory_gib and 1073.75 * prices.memory_gib)
 qualify row_number() over (
     partition by best.machine_name, best.device, model, weights, precision, stack
-    order by prices.gpu is not null desc, prices.cpus is not null desc, as_of desc
+    order by prices.gpu is not null desc, prices.cpus is not null desc, prices.memory_gib is not null desc, as_of desc
 ) = 1
 order by best.machine_name, best.device, model, weights, precision, stack;
