@@ -10,7 +10,7 @@ import pytest
 
 from golden import RUN, run_facts, trial_row
 from reports import cache, export, rows
-from reports.ask import ask
+from reports.ask import QuestionError, ask
 from reports.columns import RESULTS, Column, in_file, in_view, load_columns
 from reports.files import Folder
 from reports.load import open_results
@@ -190,6 +190,35 @@ def test_the_cache_follows_the_files(
         "alpha.rest.closed-4.b1.json",
         "new.json",
     ]
+
+
+def test_what_was_removed_is_gone_from_the_cache(results: Path, cached: Path) -> None:
+    """A file less and none to parse: another state all the same. Broken by keeping the old one
+    until something new comes."""
+    query = "select count(*) from trials"
+    assert asked(results, query) == [(6,)]
+    next((results / RUN / "trials").iterdir()).unlink()
+    before = {file: file.read_bytes() for file in cached.rglob("*.duckdb")}
+    assert asked(results, query) == asked(results, query) == [(5,)]
+    assert {file for file, old in before.items() if file.read_bytes() != old} == {
+        file for file in before if file.stem == "trials"
+    }
+
+
+def test_sql_can_not_write_the_cache(results: Path, cached: Path) -> None:
+    """What is attached is a copy. Broken by attaching the cache itself: DuckDB lets a COPY in a
+    WITH overwrite what is attached."""
+    asked(results, "select count(*) from trials")
+    (file,) = (file for file in cached.rglob("*.duckdb") if file.stem == "trials")
+    before = file.read_bytes()
+    with open_results(Folder(str(results))) as loaded:
+        attached = ask(loaded.db, "select path from duckdb_databases() where path like '%trials%'")
+        assert attached[0].rows, "the rows did not come from the cache"
+        for place in (file, f"{file}.wal"):
+            with pytest.raises(QuestionError):
+                ask(loaded.db, f"with a as (copy (select 1) to '{place}') select * from a")
+    assert file.read_bytes() == before
+    assert [one.name for one in file.parent.iterdir() if one.suffix != ".duckdb"] == []
 
 
 def test_a_damaged_cache_is_made_anew(results: Path, cached: Path) -> None:

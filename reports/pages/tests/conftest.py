@@ -12,6 +12,10 @@ from metrics import compare
 from reports.validate import faults
 
 GROUP = "9-golden"
+RECORDS = (
+    "vu,slot,payloads,intended_ns,sent_ns,first_ns,done_ns,connect_ns,chunk_ns,chunk_tokens,"
+    "status,ok,units,bytes,error\n"
+)
 Rows = list[dict[str, Any]]
 
 

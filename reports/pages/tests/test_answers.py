@@ -15,7 +15,7 @@ from pages.render import vega_bundle
 from reports.files import Folder
 from reports.load import open_results
 
-from .conftest import GROUP, Golden, at_a_rate, invalid, trials
+from .conftest import GROUP, RECORDS, Golden, at_a_rate, invalid, trials
 
 
 def said(folder: Path, run: str | None = None) -> list[Sentence]:
@@ -158,13 +158,14 @@ def test_degraded_trials_are_told(golden: Golden) -> None:
 
 
 def test_resources_over_time_come_from_the_raw_records(golden: Golden) -> None:
-    """Half a core in the first second and a whole one in the next; three answers in the second.
-    Broken by taking CPU time so far for a rate, or by another clock's start."""
+    """Half a core in the first second and a whole one in the next; no answer in the first, three
+    in the second, and the third is cut short. Broken by taking CPU time so far for a rate, by
+    another clock's start, or by seconds left out."""
     rows = trials("alpha", (20, 21, 22))
     folder = golden(rows)
     start = 5_000_000_000
     raw = folder / RUN / "raw" / rows[0]["trial_id"]
-    cpu = ((0.0, 0.0), (0.5, 0.25), (0.999, 0.4995), (1.5, 1.0005), (1.9, 1.4005))
+    cpu = ((0.0, 0.0), (0.5, 0.25), (0.999, 0.4995), (1.5, 1.0005), (1.9, 1.4005), (2.5, 2.0005))
     store_samples(
         [
             {"t_ns": start + int(t * 1e9), "server_cpu_ns": int(used * 1e9), "gpu_power_w": 70.0}
@@ -173,12 +174,8 @@ def test_resources_over_time_come_from_the_raw_records(golden: Golden) -> None:
         raw / "samples.parquet",
     )
     line = "0,{n},3,{t},{t},{t},{t},0,,,200,true,1,99,\n"
-    header = (
-        "vu,slot,payloads,intended_ns,sent_ns,first_ns,done_ns,connect_ns,chunk_ns,chunk_tokens,"
-        "status,ok,units,bytes,error\n"
-    )
     csv = folder / "records.csv"
-    csv.write_text(header + "".join(line.format(n=n, t=start + 1_500_000_000) for n in range(3)))
+    csv.write_text(RECORDS + "".join(line.format(n=n, t=start + 1_500_000_000) for n in range(3)))
     store_records(csv, raw / "requests.parquet")
     with open_results(Folder(str(folder)), raw=True) as loaded:
         assert loaded.warnings == ()
@@ -188,7 +185,8 @@ def test_resources_over_time_come_from_the_raw_records(golden: Golden) -> None:
     assert values["cpu_cores", 0] == pytest.approx(0.5)
     assert values["cpu_cores", 1] == pytest.approx(1.0)
     assert values["power_w", 1] == 70
-    assert values["throughput_per_s", 1] == 3
+    served = {at: value for (name, at), value in values.items() if name == "throughput_per_s"}
+    assert served == {0: 0, 1: 3}
 
 
 def test_no_data_at_all(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

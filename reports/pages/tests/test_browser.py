@@ -15,9 +15,11 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from golden import RUN
+from metrics import store_records, store_samples
 from pages.__main__ import main
 
-from .conftest import GROUP, Golden, at_a_rate, trials, write_golden
+from .conftest import GROUP, RECORDS, Golden, at_a_rate, trials, write_golden
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
 CHROMIUM = os.environ.get("CHROMIUM") or next((f for n in NAMES if (f := shutil.which(n))), None)
@@ -35,9 +37,25 @@ def browser() -> Generator[Browser]:
         found.close()
 
 
+def write_samples(folder: Path) -> None:
+    """Ten seconds of a core and 500 MB, and an answer in each second."""
+    second = 1_000_000_000
+    samples = [
+        {"t_ns": n * second, "server_cpu_ns": n * second, "server_rss_bytes": 500_000_000}
+        for n in range(11)
+    ]
+    store_samples(samples, folder / "samples.parquet")
+    line = "0,{n},3,{t},{t},{t},{t},0,,,200,true,1,99,\n"
+    csv = folder / "records.csv"
+    csv.write_text(RECORDS + "".join(line.format(n=n, t=n * second) for n in range(10)))
+    store_records(csv, folder / "requests.parquet")
+    csv.unlink()
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three stacks on two interfaces and three loads, random weights."""
+    """Three stacks on two interfaces and three loads, random weights; they stream, one of them at
+    int8 too, and one trial's resources were sampled."""
     rows: list[dict[str, Any]] = []
     for stack, speed in (("alpha", 20), ("beta", 12), ("gamma", 6)):
         for interface, factor in (("rest", 1.0), ("grpc", 1.1)):
@@ -48,6 +66,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 interface=interface,
                 goodput=0.9,
                 slo_met=False,
+                ttft_p50_ms=500 / speed,
+                ttft_p95_ms=900 / speed,
+                tpot_p50_ms=100 / speed,
                 queue_ms=5.0,
                 inference_ms=20.0,
                 latency_mean_ms=40.0,
@@ -58,7 +79,13 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 row | {"trial_id": row["trial_id"] + "8", "load": "closed-8", "users": 8}
                 for row in one
             ]
+    rows += [
+        row | {"trial_id": f"{row['trial_id']}.int8", "precision": "int8"}
+        for row in rows
+        if row["stack"] == "alpha" and row["load"] == "closed-4"
+    ]
     folder = write_golden(tmp_path_factory.mktemp("golden"), rows)
+    write_samples(folder / RUN / "raw" / rows[0]["trial_id"])
     to = tmp_path_factory.mktemp("site")
     assert main(["--results", str(folder), "--to", str(to)]) == 0
     return to

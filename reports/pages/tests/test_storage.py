@@ -13,7 +13,7 @@ from reports.ask import QuestionError, ask
 from reports.files import Folder, FolderError
 from reports.load import open_results
 
-from .conftest import Golden, trials
+from .conftest import RECORDS, Golden, trials
 
 ADDRESS = "s3://study/results"
 TRIAL = "alpha.rest.closed-4.pretrained.b1"
@@ -26,10 +26,7 @@ def storage(
     """A bucket that holds golden results and one trial's raw records."""
     folder = golden(trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10)))
     records = tmp_path / "records.csv"
-    records.write_text(
-        "vu,slot,payloads,intended_ns,sent_ns,first_ns,done_ns,connect_ns,chunk_ns,chunk_tokens,"
-        "status,ok,units,bytes,error\n0,0,3,100,110,150,200,0,,,200,true,1,99,\n"
-    )
+    records.write_text(f"{RECORDS}0,0,3,100,110,150,200,0,,,200,true,1,99,\n")
     store_records(records, folder / RUN / "raw" / TRIAL / "requests.parquet")
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
     server.start()
