@@ -56,7 +56,7 @@ def _build(folder: Folder, given: argparse.Namespace) -> Path:
             and not loaded.db.execute("select 1 from runs where run_id = ?", [given.run]).fetchone()
         ):
             raise QuestionError(f"there is no run {given.run} in {folder.address}")
-        files = build(loaded, given.to, group, _again(given))
+        files = build(loaded, given.to, group, _again(given), given.watch)
     for file in files:
         print(file)
     print(f"{len(files)} pages in {time.monotonic() - started:.1f} s", file=sys.stderr)

@@ -51,6 +51,7 @@ RUN_FACTS = {
     "payloads_sha256": "payloads",
 }
 Row = dict[str, Any]
+WATCHED = {False: (), True: ("watch.js",)}
 
 
 @dataclass(frozen=True)
@@ -62,8 +63,13 @@ class Built:
     facts: Row
 
 
-def build(loaded: Loaded, to: Path, group: str | None, again: str) -> list[Path]:
-    """Write index.html and a page a group (or only `group`'s) into `to`; returns the files."""
+def build(
+    loaded: Loaded, to: Path, group: str | None, again: str, watched: bool = False
+) -> list[Path]:
+    """Write index.html and a page a group (or only `group`'s) into `to`; returns the files.
+
+    `watched`: the pages load themselves again while new ones come.
+    """
     to.mkdir(parents=True, exist_ok=True)
     warnings = [f"{len(loaded.warnings)} files left out: " + "; ".join(loaded.warnings[:5])]
     left_out = warnings if loaded.warnings else []
@@ -72,7 +78,7 @@ def build(loaded: Loaded, to: Path, group: str | None, again: str) -> list[Path]
     for facts in answer(loaded.db, "groups"):
         wanted = group is None or facts["group_id"] == group
         name = f"{file_name(facts['group_id'])}.html"
-        said, html = _group(loaded, facts, left_out, again)
+        said, html = _group(loaded, facts, left_out, again, watched)
         if wanted:
             written.append(write(to / name, html))
         answered = [one for one in said if one.answered] or said
@@ -81,7 +87,7 @@ def build(loaded: Loaded, to: Path, group: str | None, again: str) -> list[Path]
             first = answered[0]
             headline = f"{first.load_title}, {first.interface}: {first.text}"
         built.append(Built(name, headline[0].upper() + headline[1:], facts))
-    program = script("index.js")
+    program = script("index.js", *WATCHED[watched])
     index = render(
         "index.html",
         [program],
@@ -89,13 +95,14 @@ def build(loaded: Loaded, to: Path, group: str | None, again: str) -> list[Path]
         warnings=left_out,
         claims=[row | {"measured": _general(row)} for row in answer(loaded.db, "general")],
         about=told()["about"],
+        watched=watched,
         program=Markup(program),
     )
     return [write(to / "index.html", index), *written]
 
 
 def _group(
-    loaded: Loaded, facts: Row, warnings: list[str], again: str
+    loaded: Loaded, facts: Row, warnings: list[str], again: str, watched: bool
 ) -> tuple[list[Sentence], str]:
     group = facts["group_id"]
     asked = {
@@ -128,7 +135,7 @@ def _group(
     figures = sections.figures(asked["points"], scales, unit, asked)
     charts = [one for part in figures.values() for one in part]
     given = data(group, unit, titles, asked, charts)
-    program = script("page.js")
+    program = script("page.js", *WATCHED[watched])
     vega = vega_bundle()
     html = render(
         "group.html",
@@ -165,6 +172,7 @@ def _group(
         ),
         warnings=warnings,
         again=again,
+        watched=watched,
         total=len(asked["trials"]),
         data=Markup(encode.script(given)),
         vega=Markup(vega),

@@ -42,6 +42,7 @@ def render(template: str, scripts: list[str], **values: Any) -> str:
     environment.filters["short"] = _short
     environment.filters["ratio"] = _ratio
     figures = values.pop("figures", {})
+    now = datetime.now(UTC)
 
     def charts(section: str) -> Markup:
         found = figures[section]
@@ -61,7 +62,8 @@ def render(template: str, scripts: list[str], **values: Any) -> str:
         style=Markup((TEMPLATES / "page.css").read_text("utf-8")),
         charts=charts,
         how=HOW_TO_GET_SOME,
-        made=datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+        made=now.strftime("%Y-%m-%d %H:%M UTC"),
+        made_ms=int(now.timestamp() * 1000),
         **values,
     )
 
@@ -74,9 +76,9 @@ def write(file: Path, text: str) -> Path:
     return file
 
 
-def script(name: str) -> str:
-    """One of the scripts of pages/templates."""
-    return (TEMPLATES / name).read_text("utf-8")
+def script(*names: str) -> str:
+    """Scripts of pages/templates as one."""
+    return "\n".join((TEMPLATES / name).read_text("utf-8") for name in names)
 
 
 def _short(value: float | None) -> str:

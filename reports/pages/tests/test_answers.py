@@ -10,6 +10,7 @@ from golden import RUN
 from metrics import store_records, store_samples
 from pages.__main__ import main
 from pages.answers import Sentence, sentences
+from pages.build import build
 from pages.facts import answer, load_facts
 from pages.render import vega_bundle
 from reports.files import Folder
@@ -204,6 +205,17 @@ def test_only_the_run_asked_for_counts(golden: Golden) -> None:
     folder = golden(trials("alpha", (10, 11, 10.5)) + trials("beta", (11, 10, 10.6)), **later)
     assert "not distinguishable" in said(folder)[0].text
     assert said(folder, RUN)[0].text == "alpha serves 1.86–2.36× beta's images per second."
+
+
+def test_a_watched_page_loads_itself_again(golden: Golden, tmp_path: Path) -> None:
+    """With WATCH=1 alone: a page that was only built must stay as its reader scrolled it. Broken
+    by a script that is in every page, or in none."""
+    with open_results(Folder(str(golden(trials("alpha", (20, 21, 22)))))) as loaded:
+        load_facts(loaded.db, None)
+        for watched in (False, True):
+            for file in build(loaded, tmp_path / str(watched), None, "make report", watched):
+                text = file.read_text("utf-8").replace(vega_bundle(), "")
+                assert ("location.reload()" in text, "data-watched=" in text) == (watched, watched)
 
 
 @pytest.mark.parametrize("words", [["--group", "7"], ["--run", "nonsense"]])
