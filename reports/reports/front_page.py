@@ -72,16 +72,19 @@ def _group(folder: Folder, run: Row) -> str:
         "(95% intervals over the blocks, corrected for the number of pairs):"
     )
     heading = f"### [{run['group_id']}](groups/{run['group_id']}/)"
-    return f"{heading}\n\n{about}\n\n{_table(rows, (model, precision))}\n\n{which}\n\n{said}"
+    return (
+        f"{heading}\n\n{about}\n\n{_table(rows, (model, weights, precision))}\n\n{which}\n\n{said}"
+    )
 
 
-def _table(rows: list[Row], main: tuple[str, str]) -> str:
+def _table(rows: list[Row], main: tuple[str, str, str]) -> str:
     streams = any(row["ttft"] is not None for row in rows)
     judged = any(row["goodput"] is not None for row in rows)
     lines: list[list[str]] = []
     for row in rows:
-        other = (row["model"], row["precision"]) != main
-        kind = f", **{row['model']} {row['precision']}**" if other else ""
+        mine = (row["model"], row["weights"], row["precision"])
+        random = ", random weights" if row["weights"] != main[1] == "pretrained" else ""
+        kind = f", **{row['model']} {row['precision']}{random}**" if mine != main else ""
         line = [
             f"{row['load']}{_found(row)}, {row['stack']}, {row['interface']}{kind}",
             number(row["throughput"], 1),
@@ -150,10 +153,13 @@ def _sentences(rows: list[Row], compared: list[Row]) -> list[str]:
 
 def _sentence(pairs: list[Row], title: str) -> str:
     """Each pair of stacks on one metric: by how much they differ, or that it can't be told."""
+    if len(pairs) > 1 and not any(row["distinguishable"] for row in pairs):
+        names = sorted({row[side] for row in pairs for side in ("stack_a", "stack_b")})
+        return f"- {title}: no two of {', '.join(names)} are distinguishable."
     told = [
         f"{row['stack_a']} is {row['ratio_low']:.2f}–{row['ratio_high']:.2f}× {row['stack_b']}"
         if row["distinguishable"]
         else f"{row['stack_a']} and {row['stack_b']} are not distinguishable"
-        for row in pairs
+        for row in sorted(pairs, key=lambda row: not row["distinguishable"])
     ]
     return f"- {title}: {'; '.join(told)}."
