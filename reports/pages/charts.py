@@ -31,6 +31,8 @@ DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
 ROWS = alt.NamedData("rows")
 # Set by the page: the theme's colour for text.
 INK = alt.ExprRef("ink")
+# Intervals and limits are not read out (aria=False): the table has them, and where there is none an
+# empty layer would be a picture without a name.
 
 
 @dataclass(frozen=True)
@@ -106,7 +108,7 @@ def bars(scales: Scales, axis: str, rule: float | None = None) -> dict[str, Any]
             tooltip=TOOLTIP,
         ),
         base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=2, color="#7d8590")
+        .mark_rule(strokeWidth=2, color="#7d8590", aria=False)
         .encode(x="low:Q", x2="high:Q"),
         base.mark_text(align="left", baseline="middle", dx=4, color=INK).encode(
             x=alt.X("edge:Q", title=axis), text="text:N"
@@ -129,12 +131,12 @@ def against_load(scales: Scales, x: str, y: str, share: bool = False) -> dict[st
     )
     band = (
         base.transform_filter("isValid(datum.low) && isValid(datum.high)")
-        .mark_area(opacity=0.15)
+        .mark_area(opacity=0.15, aria=False)
         .encode(y="low:Q", y2="high:Q", color=scales.colour())
     )
     whisker = (
         base.transform_filter("isValid(datum.low) && isValid(datum.high)")
-        .mark_rule(opacity=0.7)
+        .mark_rule(opacity=0.7, aria=False)
         .encode(y="low:Q", y2="high:Q", color=scales.colour())
     )
     line = base.mark_line(strokeWidth=2).encode(
@@ -159,7 +161,7 @@ def percentiles(scales: Scales, y: str) -> dict[str, Any]:
     )
     layers = [
         base.transform_filter("isValid(datum.low) && isValid(datum.high)")
-        .mark_area(opacity=0.15)
+        .mark_area(opacity=0.15, aria=False)
         .encode(y="low:Q", y2="high:Q"),
         base.mark_line(strokeWidth=2).encode(
             y=alt.Y("value:Q", title=y).scale(zero=True), strokeDash=scales.dash()
@@ -237,7 +239,7 @@ def by_load(scales: Scales, x: str) -> dict[str, Any]:
     )
     layers = [
         base.transform_filter("isValid(datum.low)")
-        .mark_rule(strokeWidth=2, opacity=0.5)
+        .mark_rule(strokeWidth=2, opacity=0.5, aria=False)
         .encode(x="low:Q", x2="high:Q", color=scales.colour(), yOffset="series:N"),
         base.mark_point(filled=True, size=70, opacity=1).encode(
             x=alt.X("value:Q", title=x).scale(zero=True),
@@ -293,7 +295,7 @@ def _limit() -> alt.Chart:
     return (
         alt.Chart(ROWS)
         .transform_filter("isValid(datum.limit)")
-        .mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color="#c0392b")
+        .mark_rule(strokeDash=[5, 4], strokeWidth=1.5, color="#c0392b", aria=False)
         .encode(y="max(limit):Q")
     )
 

@@ -69,6 +69,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 ttft_p50_ms=500 / speed,
                 ttft_p95_ms=900 / speed,
                 tpot_p50_ms=100 / speed,
+                tpot_p95_ms=200 / speed,
                 queue_ms=5.0,
                 inference_ms=20.0,
                 latency_mean_ms=40.0,
