@@ -1,46 +1,17 @@
 # The whole study from one place. `make help` lists what there is.
 
-SHELL := /bin/bash
-.SHELLFLAGS := -eu -o pipefail -c
+include shared/tools.mk
 .DEFAULT_GOAL := help
-MAKEFLAGS += --no-print-directory
-
-# The design's variables reach the runner through the environment: make passes on what it was given.
-
-PYTHON ?= python3
-BUILD := .build
-UV := $(BUILD)/tools/venv/bin/uv
-STUDY := $(BUILD)/envs/study
-export PYTHONPATH := $(CURDIR)/shared/bench:$(CURDIR)/shared/metrics:$(CURDIR)/shared/client:$(CURDIR)/reports
-export UV_PYTHON_DOWNLOADS := never
-STUDY_PYTHON := $(STUDY)/bin/python -P
 
 .PHONY: help
 help: ## list the targets and the variables
 	@echo "make TARGET [VARIABLE=value …]"; echo
-	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' Makefile | while IFS=$$'\t' read -r target text; do \
+	@sed -n 's/^\([a-z0-9-]*\):.*## \(.*\)/\1\t\2/p' $(MAKEFILE_LIST) | while IFS=$$'\t' read -r target text; do \
 	  printf '  %-12s %s\n' "$$target" "$$text"; done
 	@echo; echo "Variables:"
 	@$(PYTHON) -P -c 'import ast, pathlib; tree = ast.parse(pathlib.Path("shared/bench/bench/settings.py").read_text()); \
 	table = next(ast.literal_eval(n.value) for n in tree.body if isinstance(n, ast.Assign) and n.targets[0].id == "VARIABLES"); \
 	[print(f"  {name:<12} {text}") for name, text in table.items()]'
-
-.PHONY: tools
-tools: $(STUDY)/ready ## set up uv and the runner's own environment (the other targets do it themselves)
-
-$(BUILD)/tools/venv/ready: shared/bench/requirements.uv.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
-	  echo "needs Python 3.11 or newer, $$($(PYTHON) --version) found: set PYTHON=/path/to/python3.11" >&2; exit 2; }
-	@echo "setting up uv"
-	@rm -rf $(BUILD)/tools/venv && $(PYTHON) -m venv $(BUILD)/tools/venv
-	@$(BUILD)/tools/venv/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $<
-	@touch $@
-
-$(STUDY)/ready: shared/bench/requirements.lock $(BUILD)/tools/venv/ready
-	@echo "setting up the runner"
-	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(STUDY)
-	@$(UV) pip sync --quiet --require-hashes --python $(STUDY) $<
-	@touch $@
 
 .PHONY: bench
 bench: tools ## measure: PROFILE=smoke unless told otherwise; RUN=<id> continues an interrupted run
@@ -134,12 +105,21 @@ compare: $(REPORTS)/ready ## a page of what differs between two runs or two comm
 serve: tools ## start one stack by hand: GROUP=1 STACK=triton; Ctrl-C stops it
 	@$(STUDY_PYTHON) -m bench serve
 
+.PHONY: template
+template: tools ## a stack as a service of your own: STACK=1-image-classification/triton TO=../my-service
+	@$(STUDY_PYTHON) -m bench template
+
 .PHONY: test
 test: tools $(REPORTS_TEST)/ready ## all tests, the end-to-end smoke run included
 	@$(STUDY_PYTHON) -m bench k6
 	@cd shared/k6 && PATH="$(CURDIR)/$(BUILD)/tools/go/bin:$$PATH" GOTOOLCHAIN=local GOFLAGS=-mod=readonly CGO_ENABLED=0 go test ./...
 	@$(STUDY_PYTHON) -m pytest -m "not slow"
 	@$(REPORTS_TEST)/bin/python -P -m pytest -m "not slow" reports/pages/tests
+
+.PHONY: test-stack
+test-stack: tools ## one stack's own tests, against its server: STACK=1-image-classification/triton
+	@test -d "groups/$(STACK)/tests" || { echo "STACK=$(STACK): name it as <group>/<stack>, with its tests" >&2; exit 2; }
+	@$(STUDY_PYTHON) -m pytest "groups/$(STACK)/tests"
 
 .PHONY: test-all
 test-all: tools $(REPORTS_TEST)/ready ## also what takes long

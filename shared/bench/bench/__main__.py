@@ -24,6 +24,7 @@ from bench.run import bench
 from bench.serve import serve
 from bench.settings import Settings, read_settings
 from bench.table import print_calibration
+from bench.template import template
 from bench.tools import ensure_k6
 
 
@@ -122,6 +123,7 @@ TARGETS = {
     "requests": run_requests,
     "replay": run_replay,
     "recompute": recompute,
+    "template": template,
 }
 
 
