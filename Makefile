@@ -79,6 +79,11 @@ columns: tools ## every column of every view, with its unit and meaning
 validate: tools ## check every results file against its schema
 	@$(STUDY_PYTHON) -m reports.validate --results "$(or $(RESULTS),results)"
 
+.PHONY: submit
+submit: tools ## check a run and pack it to be sent: RUN=<id>, TO=file; CHECK=file checks a pack that you got
+	@$(STUDY_PYTHON) -m reports.submit --results "$(or $(RESULTS),results)" $(if $(RUN),--run "$(RUN)") \
+	  $(if $(TO),--to "$(TO)") $(if $(CHECK),--check "$(CHECK)")
+
 .PHONY: tables
 tables: tools ## renew the documents' measured tables from the newest calibrate, overhead and crosscheck
 	@$(STUDY_PYTHON) -m reports.tables
