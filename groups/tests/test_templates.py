@@ -8,20 +8,22 @@ import time
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bench import config
 from bench.digests import folder_digest
 from bench.environments import find_python
-from bench.errors import StackSkipped
+from bench.errors import StackSkipped, UserError
 from bench.install import check_requirements
 from bench.paths import BUILD, ROOT
-from bench.settings import VARIABLES
+from bench.settings import VARIABLES, read_settings
+from bench.template import make_service, template
 
 # What takes seconds to install and start; the others are as slow as their frameworks.
 QUICK = "1-image-classification/fastapi-onnxruntime"
 LINK = re.compile(r"\]\(((?!https?:|#)[^)]+)\)")
 IMPORT = re.compile(r'from "(\.[^"]+)"')
-PORT = re.compile(r"^\s+(\S+)\s+127\.0\.0\.1:(\d+)", re.M)
+PORT = re.compile(r"(\S+)\s+127\.0\.0\.1:(\d+)")
 
 FOLDERS = config.find_stacks(config.all_groups(), None)
 NAMES = {f"{folder.parent.name}/{folder.name}": folder for folder in FOLDERS}
@@ -43,12 +45,6 @@ def make(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
         text=True,
         check=False,
     )
-
-
-def made(name: str, to: Path) -> Path:
-    done = make(ROOT, "template", f"STACK={name}", f"TO={to}")
-    assert done.returncode == 0, done.stdout + done.stderr
-    return to
 
 
 def lend(service: Path, group: str) -> None:
@@ -74,7 +70,8 @@ def lend(service: Path, group: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_in_a_service_leads_back(name: str, tmp_path: Path) -> None:
     """An import, a link or a path into the checkout works for us and breaks where we are not."""
-    service = made(name, tmp_path / "my service")
+    service = tmp_path / "my service"
+    make_service(NAMES[name], service)
     for file in service.rglob("*"):
         if ".git" in file.relative_to(service).parts or not file.is_file():
             continue
@@ -100,23 +97,26 @@ def test_nothing_in_a_service_leads_back(name: str, tmp_path: Path) -> None:
             assert sha256 == folder_digest(ROOT / part) == folder_digest(service / part)
 
 
-def test_a_wrong_use_is_said_and_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("stack", "to", "said"),
+    [
+        (QUICK, "", "say where to"),
+        ("", "a", "say which one"),
+        ("nothing", "a", "no such stack"),
+        (QUICK, "theirs", "is there already"),
+        (QUICK, "theirs/notes/a", "can't be written"),
+    ],
+)
+def test_a_wrong_use_is_said_and_leaves_nothing(
+    stack: str, to: str, said: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Writing over somebody's folder, or half a service, is worse than no service."""
-    theirs = tmp_path / "theirs"
-    theirs.mkdir()
-    (theirs / "notes").write_text("mine")
-    for words, said in (
-        ((f"STACK={QUICK}",), "say where to"),
-        ((f"TO={tmp_path / 'a'}",), "say which one"),
-        (("STACK=nothing", f"TO={tmp_path / 'a'}"), "no such stack"),
-        ((f"STACK={QUICK}", f"TO={theirs}"), "is there already"),
-        ((f"STACK={QUICK}", f"TO={theirs / 'notes' / 'a'}"), "Not a directory"),
-    ):
-        done = make(ROOT, "template", *words)
-        assert done.returncode == 2 and said in done.stderr, (words, done.stderr)
-        assert "Traceback" not in done.stderr
-    assert [file.name for file in tmp_path.iterdir()] == ["theirs"]
-    assert [file.name for file in theirs.iterdir()] == ["notes"]
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs" / "notes").write_text("mine")
+    monkeypatch.setenv("TO", str(tmp_path / to) if to else "")
+    with pytest.raises(UserError, match=said):
+        template(read_settings({"STACK": stack}), Console(quiet=True))
+    assert [file.name for file in tmp_path.rglob("*")] == ["theirs", "notes"]
 
 
 def test_a_stack_folder_has_the_same_four_commands() -> None:
@@ -144,7 +144,9 @@ def test_a_service_runs_and_answers(name: str, tmp_path: Path) -> None:
         check_requirements(stack.requires, find_python(stack.python))
     except StackSkipped as skipped:
         pytest.skip(f"{name} can't run here: {skipped}; {skipped.fix or ''}")
-    service = made(name, tmp_path / "my-service")
+    service = tmp_path / "my-service"
+    done = make(ROOT, "template", f"STACK={name}", f"TO={service}")
+    assert done.returncode == 0, done.stdout + done.stderr
     lend(service, NAMES[name].parent.name)
     if stack.container_only:
         done = make(service, "run")

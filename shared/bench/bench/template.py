@@ -83,7 +83,7 @@ def make_service(folder: Path, to: Path) -> None:
             to.rmdir()
         partial.rename(to)
     except OSError as error:
-        raise UserError(f"{to}: {error.strerror or error}") from None
+        raise UserError(f"TO={to} can't be written: {error}") from None
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
