@@ -148,6 +148,25 @@ lint: $(LINT)/ready $(REPORTS)/ready ## ruff, pyright, gofmt, vet, sqlfluff
 	@cd queries && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd shared/k6 && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet ./...
 
+SUPPLY := $(BUILD)/envs/supply
+$(SUPPLY)/ready: shared/supply/requirements.lock $(STUDY)/ready
+	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(SUPPLY)
+	@$(UV) pip sync --quiet --require-hashes --python $(SUPPLY) $<
+	@touch $@
+
+.PHONY: audit
+audit: $(SUPPLY)/ready ## known vulnerabilities of all locks, and licences; what can't be checked is said
+	@PYTHONPATH=shared/supply $(SUPPLY)/bin/python -P -m supply audit
+
+.PHONY: sbom
+sbom: $(SUPPLY)/ready ## a CycloneDX bill of materials of each lock, in .build/sbom
+	@PYTHONPATH=shared/supply $(SUPPLY)/bin/python -P -m supply sbom
+
+.PHONY: lint-workflows
+lint-workflows: $(SUPPLY)/ready ## actionlint and zizmor over .github
+	@go -C shared/supply tool actionlint
+	@$(SUPPLY)/bin/zizmor --offline --quiet .
+
 .PHONY: format
 format: $(LINT)/ready ## format the Python and Go code
 	@$(LINT)/bin/ruff check --fix . ; $(LINT)/bin/ruff format .

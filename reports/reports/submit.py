@@ -111,9 +111,10 @@ def foreign_knobs(run: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """(place, name) of inherited variables that no stack's file names and no library reads."""
     groups = cast(dict[str, Any], run.get("groups") or {})
     for group, facts in groups.items():
-        for stack, started in cast(dict[str, Any], facts.get("started_with") or {}).items():
+        started_with = cast(dict[str, dict[str, Any]], facts.get("started_with") or {})
+        for stack, started in started_with.items():
             named = words_in(GROUPS / Path(group).name / Path(stack).name)
-            for name in started.get("knobs") or {}:
+            for name in cast(dict[str, str], started.get("knobs") or {}):
                 if SECRET.search(name) or not (name in named or LIBRARY.match(name)):
                     yield f"run.json: groups/{group}/started_with/{stack}/knobs/{name}", name
 
@@ -134,13 +135,13 @@ def schema_faults(run_id: str, parts: dict[str, bytes]) -> list[str]:
 
 def check(run_id: str, parts: dict[str, bytes]) -> list[str]:
     """One line a fault of a run that is to be sent: the file, the key and what is wrong."""
-    if found := schema_faults(run_id, parts):
+    found = schema_faults(run_id, parts)
+    if found:
         return found
-    found: list[str] = []
-    values = {name: json.loads(content) for name, content in parts.items()}
+    values: dict[str, Any] = {name: json.loads(content) for name, content in parts.items()}
     run = values["run.json"]
     for name, value in values.items():
-        if isinstance(value, dict) and value.get("run_id", run_id) != run_id:
+        if name != "comparisons.json" and value["run_id"] != run_id:
             found.append(f"{name}: run_id: not {run_id}")
         for key, text in texts(value):
             if CREDENTIAL.search(text):

@@ -1,0 +1,1 @@
+"""Where everything comes from: known vulnerabilities, licences, bills of materials."""

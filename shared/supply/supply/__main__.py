@@ -1,0 +1,55 @@
+"""`make audit` and `make sbom`: `python -m supply audit|sbom`, at the top of a checkout."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from supply.licences import faults, installed_licences
+from supply.sbom import write_boms
+from supply.vulnerabilities import Answer, audit_go, audit_locks
+
+
+def verdict(answers: Sequence[Answer], wrong: Sequence[str]) -> int:
+    """1 if something was found, 2 if something could not be checked, 0 only if all is well."""
+    if wrong or any(answer.found for answer in answers):
+        return 1
+    return 2 if any(answer.unchecked for answer in answers) else 0
+
+
+def audit(root: Path) -> int:
+    """Print what was found and what was not checked; returns the verdict."""
+    answers = [*audit_locks(root), audit_go(root)]
+    for answer in answers:
+        if answer.unchecked:
+            print(f"not checked  {answer.thing}: {answer.unchecked}")
+        for line in answer.found:
+            print(f"vulnerable   {answer.thing}: {line}")
+        if not answer.found and not answer.unchecked:
+            print(f"clean        {answer.thing}")
+    wrong = faults(root, installed_licences(root))
+    for line in wrong:
+        print(f"licence      {line}")
+    if not wrong:
+        print("clean        licences of direct dependencies")
+    return verdict(answers, wrong)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one of the two. Returns the exit code."""
+    parser = argparse.ArgumentParser(prog="python -m supply", description=__doc__)
+    parser.add_argument("what", choices=("audit", "sbom"))
+    root = Path.cwd()
+    if parser.parse_args(arguments).what == "audit":
+        return audit(root)
+    try:
+        written = write_boms(root, root / ".build" / "sbom")
+    except RuntimeError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f".build/sbom: {len(written)} bills of materials")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,117 @@
+"""Known vulnerabilities in what the locks pin: pip-audit a lock, govulncheck for the generator.
+
+A database that can't be asked is no answer: what was not checked is said, and never taken as clean.
+"""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from supply.licences import files
+
+PIP_AUDIT = (sys.executable, "-P", "-m", "pip_audit")
+# govulncheck's own exit code for: checked, and something was found.
+FOUND = 3
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What is known of one thing: vulnerabilities, and of what nobody knows, why (`unchecked`).
+
+    `nothing`: not a single pin of it was checked.
+    """
+
+    thing: str
+    found: tuple[str, ...] = ()
+    unchecked: str | None = None
+    nothing: bool = False
+
+
+def locks(root: Path) -> list[Path]:
+    """Every lock of the checkout that pins something."""
+    return [file for file in files(root, "*.lock") if " --hash=" in file.read_text()]
+
+
+def last_line(*outputs: str) -> str:
+    """The last thing a tool said."""
+    lines = [line.strip() for output in outputs for line in output.splitlines() if line.strip()]
+    return lines[-1][:200] if lines else "it said nothing"
+
+
+def audit_lock(lock: Path, root: Path, tool: Sequence[str] = PIP_AUDIT) -> Answer:
+    """Ask for every pin of one lock."""
+    thing = str(lock.relative_to(root))
+    done = subprocess.run(
+        [
+            *(*tool, "--requirement", str(lock), "--require-hashes", "--disable-pip"),
+            *("--format", "json", "--progress-spinner", "off", "--timeout", "20"),
+            *("--cache-dir", str(root / ".build" / "cache" / "pip-audit")),
+        ],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    try:
+        said: dict[str, Any] = json.loads(done.stdout)
+        packages: list[dict[str, Any]] = said["dependencies"]
+    except (ValueError, KeyError, TypeError):
+        return Answer(thing, unchecked=last_line(done.stdout, done.stderr), nothing=True)
+    skipped = [each for each in packages if "skip_reason" in each]
+    return Answer(
+        thing,
+        tuple(
+            f"{each['name']} {each['version']}: {one['id']}"
+            f", fixed in {', '.join(one['fix_versions']) or 'no version'}"
+            for each in packages
+            for one in each.get("vulns", ())
+        ),
+        f"{len(skipped)} of {len(packages)}: {skipped[0]['skip_reason']}" if skipped else None,
+        nothing=len(skipped) == len(packages),
+    )
+
+
+def audit_locks(root: Path, tool: Sequence[str] = PIP_AUDIT) -> list[Answer]:
+    """Every lock, until one shows that the database is out of reach."""
+    answers: list[Answer] = []
+    for lock in locks(root):
+        if answers and answers[-1].nothing:
+            answers.append(replace(answers[-1], thing=str(lock.relative_to(root))))
+        else:
+            answers.append(audit_lock(lock, root, tool))
+    return answers
+
+
+def go(root: Path) -> str | None:
+    """The Go to use: PATH's, or the packaged one that builds the generator; None without any."""
+    packaged = root / ".build" / "tools" / "go" / "bin" / "go"
+    return shutil.which("go") or (str(packaged) if packaged.exists() else None)
+
+
+def audit_go(root: Path, tool: Sequence[str] | None = None) -> Answer:
+    """Ask for what the generator's code really calls."""
+    thing = "shared/k6"
+    if tool is None:
+        found = go(root)
+        if found is None:
+            return Answer(thing, unchecked="no Go here: install it, or run `make bench` once")
+        tool = (found, "tool", f"-modfile={root}/shared/supply/go.mod", "govulncheck")
+    done = subprocess.run(
+        [*tool, "./..."],
+        cwd=root / thing,
+        env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode == 0:
+        return Answer(thing)
+    if done.returncode != FOUND:
+        return Answer(thing, unchecked=last_line(done.stdout, done.stderr))
+    named = [line.strip() for line in done.stdout.splitlines() if line.startswith("Vulnerability")]
+    return Answer(thing, tuple(named) or ("see `govulncheck ./...`",))

@@ -1,0 +1,100 @@
+"""Audits: what could not be checked is never green, and no dependency comes in unread."""
+
+import json
+import stat
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.paths import ROOT
+from supply.__main__ import verdict
+from supply.licences import TABLE, faults
+from supply.vulnerabilities import Answer, audit_go, audit_lock, audit_locks
+
+PIN = "left-pad==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"
+
+
+def tool(folder: Path, says: str, code: int) -> tuple[str, str]:
+    """A test double of an auditing tool: it counts its calls, says that and exits so."""
+    double = folder / "tool"
+    double.write_text(f"#!/bin/sh\necho called >> {folder}/calls\ncat {folder}/says\nexit {code}\n")
+    double.chmod(double.stat().st_mode | stat.S_IXUSR)
+    (folder / "says").write_text(says)
+    return "/bin/sh", str(double)
+
+
+def package(**more: Any) -> dict[str, Any]:
+    return {"name": "left-pad", "version": "1.0", **more}
+
+
+VULNERABLE = package(vulns=[{"id": "CVE-1", "fix_versions": ["1.1"]}])
+UNKNOWN = package(skip_reason="not found")
+
+
+@pytest.mark.parametrize(
+    ("says", "code", "exits"),
+    [
+        (json.dumps({"dependencies": [package(vulns=[])]}), 0, 0),
+        (json.dumps({"dependencies": [VULNERABLE]}), 1, 1),
+        (json.dumps({"dependencies": [package(vulns=[]), UNKNOWN]}), 0, 2),
+        (json.dumps({"dependencies": [VULNERABLE, UNKNOWN]}), 1, 1),
+        ("could not resolve host", 1, 2),
+        ("", 0, 2),
+    ],
+)
+def test_only_what_was_checked_is_clean(says: str, code: int, exits: int, tmp_path: Path) -> None:
+    """A database out of reach must not read as no vulnerabilities."""
+    lock = tmp_path / "requirements.lock"
+    lock.write_text(PIN)
+    answer = audit_lock(lock, tmp_path, tool(tmp_path, says, code))
+    assert verdict([Answer("other"), answer], []) == exits
+    assert bool(answer.unchecked) == ("not found" in says or "dependencies" not in says)
+    assert verdict([answer], ["a licence"]) == 1
+
+
+def test_a_database_out_of_reach_is_asked_once(tmp_path: Path) -> None:
+    """Forty time-outs in a row would look like a hang. Each lock is named all the same."""
+    for name in ("a", "b", "c"):
+        (tmp_path / f"{name}.lock").write_text(PIN)
+    answers = audit_locks(tmp_path, tool(tmp_path, "no such host", 1))
+    assert [(answer.thing, answer.unchecked) for answer in answers] == [
+        (f"{name}.lock", "no such host") for name in ("a", "b", "c")
+    ]
+    assert (tmp_path / "calls").read_text().count("called") == 1
+
+
+@pytest.mark.parametrize(("code", "exits"), [(0, 0), (3, 1), (1, 2)])
+def test_the_generators_code_is_judged_alike(code: int, exits: int, tmp_path: Path) -> None:
+    """govulncheck says 3 for found and 1 for a database that it could not fetch."""
+    (tmp_path / "shared" / "k6").mkdir(parents=True)
+    answer = audit_go(tmp_path, tool(tmp_path, "Vulnerability #1: GO-2026-1\n", code))
+    assert verdict([answer], []) == exits
+
+
+def test_every_dependency_has_a_licence_that_was_read() -> None:
+    """A dependency that nobody looked at may forbid what this repository's licence grants."""
+    assert faults(ROOT, {}) == []
+
+
+def test_what_is_wrong_with_a_licence_is_named(tmp_path: Path) -> None:
+    """Unknown, not allowed, changed upstream, or no longer used: each is one line with its file."""
+    table = tmp_path / TABLE
+    table.parent.mkdir(parents=True)
+    table.write_text(
+        'allowed = ["MIT", "Apache-2.0"]\n[exceptions]\n"a/agpl" = "why"\n'
+        '[python]\nfree = "MIT"\nchoice = "GPL-3.0-only OR MIT"\nclosed = "MIT AND GPL-3.0-only"\n'
+        'gone = "MIT"\n[go]\n"a/agpl" = "AGPL-3.0-only"\n'
+    )
+    (tmp_path / "shared" / "k6").mkdir()
+    (tmp_path / "shared" / "k6" / "go.mod").write_text("require (\n\ta/agpl v1.0.0\n)\n")
+    (tmp_path / "pyproject.toml").write_text(
+        '[project]\ndependencies = ["free>=1", "choice", "closed[x]"]\n'
+        '[project.optional-dependencies]\nmore = ["New_One"]\n'
+    )
+    found = faults(tmp_path, {"free": "BSD-3-Clause", "choice": "MIT OR GPL-3.0-only"})
+    assert len(found) == 4, found
+    assert "closed: MIT AND GPL-3.0-only: none of GPL-3.0-only is allowed" in found[0]
+    assert "pyproject.toml: new-one: read its licence" in found[1]
+    assert "gone: nothing asks for it" in found[2]
+    assert "free: says MIT, its own metadata say BSD-3-Clause" in found[3]
