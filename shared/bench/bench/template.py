@@ -33,6 +33,7 @@ VENDORED = (
     "shared/bench/requirements.uv.lock",
     "shared/client",
     "shared/k6",
+    "shared/k6/tests/k6.js",  # calibration sends with it
     "shared/metrics/metrics",
     "shared/metrics/sql",
     "shared/README.md",
