@@ -14,13 +14,14 @@ import uvicorn
 import uvloop
 
 import grpc_api
-from batcher import Batcher, Limits
+from batcher import Batcher
 from embedder import Embedder
 from errors import RequestError
 from http_api import create_app
 from http_protocol import with_header_timeout
 from model import Model, ModelError, load
 from settings import Settings, SettingsError, from_environment
+from waiting import Limits
 
 log = logging.getLogger("server")
 

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
-IGNORED = {"__pycache__", ".pytest_cache", "tests", "node_modules"}
+IGNORED = {"__pycache__", ".pytest_cache", "tests", "bench", "node_modules"}
 
 
 def file_digest(file: Path) -> str:
@@ -19,7 +19,7 @@ def combined(parts: Iterable[str]) -> str:
 
 
 def folder_digest(folder: Path) -> str:
-    """One digest over a folder's file names and contents; prose, tests and caches left out."""
+    """One digest over a folder's file names and contents; prose, `IGNORED` ones left out."""
     files = sorted(
         file
         for file in folder.rglob("*")

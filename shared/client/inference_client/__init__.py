@@ -1,6 +1,6 @@
 """Call any stack of the study by the protocol that its stack.toml names, sync or async."""
 
-from inference_client.answers import Answer, Prediction
+from inference_client.answers import Answer, Prediction, Vector
 from inference_client.errors import (
     BadInput,
     ConfigError,
@@ -22,6 +22,7 @@ __all__ = [
     "Stack",
     "TimedOut",
     "Unreachable",
+    "Vector",
     "connect",
     "connect_async",
 ]

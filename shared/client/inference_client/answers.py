@@ -20,6 +20,7 @@ class Prediction:
 
 
 Answer = tuple[Prediction, ...]  # one image's classes, most probable first
+Vector = tuple[float, ...]  # one text's embedding
 
 
 def read_answer(predictions: Any) -> Answer:
@@ -54,3 +55,19 @@ def read_columns(
         for label, index, probability in zip(labels, indices, probabilities, strict=True)
     ]
     return [tuple(rows[at * each : (at + 1) * each]) for at in range(images)]
+
+
+def read_vector(values: Any) -> Vector:
+    """A sequence of numbers as a Vector. Raises ValueError for an empty one."""
+    vector = tuple(map(float, values))
+    if not vector:
+        raise ValueError("an empty vector")
+    return vector
+
+
+def read_rows(shape: Sequence[int], values: Sequence[float]) -> list[Vector]:
+    """A row-major tensor of shape [texts, dimensions], flattened, as one Vector a text."""
+    texts, each = shape
+    if len(values) != texts * each:
+        raise ValueError(f"{len(values)} values in a tensor of shape [{texts}, {each}]")
+    return [read_vector(values[at * each : (at + 1) * each]) for at in range(texts)]

@@ -14,6 +14,7 @@ POOL: Any = descriptor_pool.DescriptorPool()
 SCALARS = {
     "string": FieldProto.TYPE_STRING,
     "bytes": FieldProto.TYPE_BYTES,
+    "bool": FieldProto.TYPE_BOOL,
     "int32": FieldProto.TYPE_INT32,
     "float": FieldProto.TYPE_FLOAT,
 }

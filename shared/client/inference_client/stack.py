@@ -3,9 +3,9 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, TypeVar
 
-from inference_client.answers import Answer
+from inference_client.answers import Answer, Vector
 from inference_client.errors import ConfigError, nearest
 from inference_client.protocols import wire
 from inference_client.stack_file import (
@@ -16,6 +16,8 @@ from inference_client.stack_file import (
     read_tables,
 )
 from inference_client.wire import AsyncCaller, Caller, Wire
+
+Payload = TypeVar("Payload", bytes, str)
 
 
 class Stack:
@@ -32,7 +34,15 @@ class Stack:
         of Predictions an image, in the same order. Raises Overloaded, BadInput, TimedOut,
         Unreachable, or their base InferenceError.
         """
-        return self._caller.classify(at_least_one(images))
+        return self._caller.classify(at_least_one(images, "classify", "image"))
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """The vector of each text, of length 1 if the stack's own default is.
+
+        `texts`: sent in ONE request. Returns one tuple of floats a text, in the same order. Raises
+        as classify does, and ValueError for several texts where the protocol takes one a call.
+        """
+        return self._caller.embed(at_least_one(texts, "embed", "text"))
 
     def close(self) -> None:
         """Close the connections."""
@@ -60,9 +70,16 @@ class AsyncStack:
 
     async def classify(self, images: Sequence[bytes]) -> list[Answer]:
         """As Stack.classify. Calls may run at the same time."""
+        return await self._open().classify(at_least_one(images, "classify", "image"))
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """As Stack.embed. Calls may run at the same time."""
+        return await self._open().embed(at_least_one(texts, "embed", "text"))
+
+    def _open(self) -> AsyncCaller:
         if self._caller is None:
             raise RuntimeError("use `async with connect_async(…) as stack`: it is not open")
-        return await self._caller.classify(at_least_one(images))
+        return self._caller
 
     async def close(self) -> None:
         """Close the connections."""
@@ -83,13 +100,13 @@ class AsyncStack:
         await self.close()
 
 
-def at_least_one(images: Sequence[bytes]) -> list[bytes]:
-    """The images as a list. Raises ValueError for none, TypeError for one that isn't in a list."""
-    if isinstance(images, bytes | bytearray | str):
-        raise TypeError("classify takes a list of images: classify([image])")
-    if not images:
-        raise ValueError("classify needs at least one image")
-    return list(images)
+def at_least_one(payloads: Sequence[Payload], call: str, what: str) -> list[Payload]:
+    """The payloads as a list. Raises ValueError for none, TypeError for one without its list."""
+    if isinstance(payloads, bytes | bytearray | str):
+        raise TypeError(f"{call} takes a list of {what}s: {call}([{what}])")
+    if not payloads:
+        raise ValueError(f"{call} needs at least one {what}")
+    return list(payloads)
 
 
 def connect(

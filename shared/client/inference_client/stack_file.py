@@ -4,7 +4,7 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from inference_client.errors import ConfigError, nearest
 
@@ -26,6 +26,16 @@ class Target:
         """host:port, with an IPv6 address in brackets."""
         host = f"[{self.host}]" if ":" in self.host else self.host
         return f"{host}:{self.port}"
+
+
+Codec = TypeVar("Codec")
+
+
+def spoken(codec: Codec | None, target: Target, what: str) -> Codec:
+    """A protocol's way to ask something. Raises ConfigError where it has none."""
+    if codec is None:
+        raise ConfigError(f"{target.where}.protocol: {target.protocol!r} can't {what}")
+    return codec
 
 
 def find_file(stack: Path) -> Path:

@@ -1,17 +1,17 @@
 """One gRPC call, one answer: sync and async over grpcio, for every unary protocol.
 
-A protocol module says how images become a message and a message becomes answers; channels, time
+A protocol module says how payloads become a message and a message becomes answers; channels, time
 limits and failures are here.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import grpc
 import grpc.aio
 
-from inference_client.answers import Answer
+from inference_client.answers import Answer, Vector
 from inference_client.errors import (
     NO_ANSWER,
     BadInput,
@@ -21,7 +21,10 @@ from inference_client.errors import (
     Unreachable,
     shorten,
 )
-from inference_client.stack_file import Target
+from inference_client.stack_file import Target, spoken
+
+Payload = TypeVar("Payload")  # what is asked about: an image's bytes, a text
+Found = TypeVar("Found")  # what is answered for each
 
 # Messages of any size (a batch of photographs exceeds gRPC's 4 MB), no proxy from the environment.
 CHANNEL_OPTIONS = (
@@ -49,17 +52,26 @@ BAD_INPUT = {"INVALID_ARGUMENT", "OUT_OF_RANGE", "FAILED_PRECONDITION", "NOT_FOU
 
 
 @dataclass(frozen=True)
-class GrpcCodec:
-    """How one protocol says it. `decode` gets the response message and the number of images."""
+class GrpcCodec(Generic[Payload, Found]):
+    """How one protocol asks one thing. `decode` gets the response message and the number of
+    payloads."""
 
     method: str  # "/package.Service/Method"
     response: Any  # the response's message class
-    encode: Callable[[Target, Sequence[bytes]], Any]
-    decode: Callable[[Target, Any, int], list[Answer]]
+    encode: Callable[[Target, Sequence[Payload]], Any]
+    decode: Callable[[Target, Any, int], list[Found]]
     refusals: tuple[str, ...] = ()  # words by which this server refuses under some other code
 
 
-def fault(codec: GrpcCodec, target: Target, error: Any) -> InferenceError:
+@dataclass(frozen=True)
+class GrpcCodecs:
+    """What one protocol can be asked, None where it has no way to ask it."""
+
+    classify: GrpcCodec[bytes, Answer] | None = None
+    embed: GrpcCodec[str, Vector] | None = None
+
+
+def fault(codec: GrpcCodec[Any, Any], target: Target, error: Any) -> InferenceError:
     """A failed call as the InferenceError that fits."""
     code: Any = error.code()
     name, status = str(code.name), int(code.value[0])
@@ -82,20 +94,20 @@ def fault(codec: GrpcCodec, target: Target, error: Any) -> InferenceError:
     return InferenceError(status, message)
 
 
-def read(codec: GrpcCodec, target: Target, message: Any, images: int) -> list[Answer]:
+def read(codec: GrpcCodec[Any, Found], target: Target, message: Any, payloads: int) -> list[Found]:
     """The answers in a response. Raises InferenceError where there are none."""
     try:
-        answers = codec.decode(target, message, images)
+        answers = codec.decode(target, message, payloads)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         why = f"not an answer of {target.protocol}: {error!r}"
         raise InferenceError(0, f"{target.address}: {why}") from None
-    if len(answers) != images:
-        why = f"{len(answers)} answers for {images} images"
+    if len(answers) != payloads:
+        why = f"{len(answers)} answers for {payloads} payloads"
         raise InferenceError(0, f"{target.address}: {why}")
     return answers
 
 
-def unary(channel: Any, codec: GrpcCodec) -> Any:
+def unary(channel: Any, codec: GrpcCodec[Any, Any]) -> Any:
     """The codec's method on a channel, as a callable."""
 
     def serialize(message: Any) -> bytes:
@@ -111,19 +123,25 @@ def unary(channel: Any, codec: GrpcCodec) -> Any:
 class GrpcCaller:
     """Blocking calls over one channel; safe to share between threads."""
 
-    def __init__(self, target: Target, codec: GrpcCodec) -> None:
-        self._target, self._codec = target, codec
+    def __init__(self, target: Target, codecs: GrpcCodecs) -> None:
+        self._target, self._codecs = target, codecs
         self._channel: Any = grpc.insecure_channel(target.address, options=CHANNEL_OPTIONS)
-        self._call = unary(self._channel, codec)
 
     def classify(self, images: Sequence[bytes]) -> list[Answer]:
-        """One answer an image, in their order. Raises InferenceError."""
-        message = self._codec.encode(self._target, images)
+        """One answer an image, in their order. Raises InferenceError, ConfigError."""
+        return self._ask(spoken(self._codecs.classify, self._target, "classify"), images)
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """One vector a text, in their order. Raises InferenceError, ConfigError."""
+        return self._ask(spoken(self._codecs.embed, self._target, "embed"), texts)
+
+    def _ask(self, codec: GrpcCodec[Payload, Found], payloads: Sequence[Payload]) -> list[Found]:
+        message = codec.encode(self._target, payloads)
         try:
-            response = self._call(message, timeout=self._target.timeout_s)
+            response = unary(self._channel, codec)(message, timeout=self._target.timeout_s)
         except grpc.RpcError as error:
-            raise fault(self._codec, self._target, error) from None
-        return read(self._codec, self._target, response, len(images))
+            raise fault(codec, self._target, error) from None
+        return read(codec, self._target, response, len(payloads))
 
     def close(self) -> None:
         """Close the channel."""
@@ -133,19 +151,27 @@ class GrpcCaller:
 class AsyncGrpcCaller:
     """The same on an event loop; calls may run at the same time. Make it inside a running loop."""
 
-    def __init__(self, target: Target, codec: GrpcCodec) -> None:
-        self._target, self._codec = target, codec
+    def __init__(self, target: Target, codecs: GrpcCodecs) -> None:
+        self._target, self._codecs = target, codecs
         self._channel: Any = grpc.aio.insecure_channel(target.address, options=CHANNEL_OPTIONS)
-        self._call = unary(self._channel, codec)
 
     async def classify(self, images: Sequence[bytes]) -> list[Answer]:
-        """One answer an image, in their order. Raises InferenceError."""
-        message = self._codec.encode(self._target, images)
+        """One answer an image, in their order. Raises InferenceError, ConfigError."""
+        return await self._ask(spoken(self._codecs.classify, self._target, "classify"), images)
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """One vector a text, in their order. Raises InferenceError, ConfigError."""
+        return await self._ask(spoken(self._codecs.embed, self._target, "embed"), texts)
+
+    async def _ask(
+        self, codec: GrpcCodec[Payload, Found], payloads: Sequence[Payload]
+    ) -> list[Found]:
+        message = codec.encode(self._target, payloads)
         try:
-            response = await self._call(message, timeout=self._target.timeout_s)
+            response = await unary(self._channel, codec)(message, timeout=self._target.timeout_s)
         except grpc.aio.AioRpcError as error:
-            raise fault(self._codec, self._target, error) from None
-        return read(self._codec, self._target, response, len(images))
+            raise fault(codec, self._target, error) from None
+        return read(codec, self._target, response, len(payloads))
 
     async def close(self) -> None:
         """Close the channel."""

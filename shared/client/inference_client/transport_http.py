@@ -1,6 +1,6 @@
 """One HTTP request, one HTTP answer: sync and async over httpx, for every protocol of that kind.
 
-A protocol module says how images become a request and a body becomes answers; everything about
+A protocol module says how payloads become a request and a body becomes answers; everything about
 connections, time limits and failures is here. No environment proxy is used: what is called is what
 stack.toml and the caller name.
 """
@@ -11,11 +11,11 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import httpx
 
-from inference_client.answers import Answer
+from inference_client.answers import Answer, Vector
 from inference_client.errors import (
     NO_ANSWER,
     BadInput,
@@ -25,7 +25,10 @@ from inference_client.errors import (
     Unreachable,
     shorten,
 )
-from inference_client.stack_file import Target
+from inference_client.stack_file import Target, spoken
+
+Payload = TypeVar("Payload")  # what is asked about: an image's bytes, a text
+Found = TypeVar("Found")  # what is answered for each
 
 Part = tuple[str, tuple[str, bytes, str]]  # field name, (file name, content, media type)
 
@@ -41,11 +44,20 @@ class HttpRequest:
 
 
 @dataclass(frozen=True)
-class HttpCodec:
-    """How one protocol says it. `decode` gets the body of a 2xx answer and the number of images."""
+class HttpCodec(Generic[Payload, Found]):
+    """How one protocol asks one thing. `decode` gets the body of a 2xx answer and the number of
+    payloads."""
 
-    encode: Callable[[Target, Sequence[bytes]], HttpRequest]
-    decode: Callable[[Target, bytes, int], list[Answer]]
+    encode: Callable[[Target, Sequence[Payload]], HttpRequest]
+    decode: Callable[[Target, bytes, int], list[Found]]
+
+
+@dataclass(frozen=True)
+class HttpCodecs:
+    """What one protocol can be asked, None where it has no way to ask it."""
+
+    classify: HttpCodec[bytes, Answer] | None = None
+    embed: HttpCodec[str, Vector] | None = None
 
 
 def server_message(body: bytes) -> str:
@@ -99,16 +111,18 @@ def translated(target: Target) -> Generator[None]:
         raise Unreachable(NO_ANSWER, f"{target.address}: {why}; is the stack running?") from None
 
 
-def read(codec: HttpCodec, target: Target, status: int, body: bytes, images: int) -> list[Answer]:
+def read(
+    codec: HttpCodec[Any, Found], target: Target, status: int, body: bytes, payloads: int
+) -> list[Found]:
     """The answers in a response. Raises InferenceError where there are none."""
     raise_for_status(target, status, body)
     try:
-        answers = codec.decode(target, body, images)
+        answers = codec.decode(target, body, payloads)
     except (ValueError, KeyError, TypeError, IndexError) as error:
         why = f"not an answer of {target.protocol}: {error!r} in {shorten(repr(body[:200]))}"
         raise InferenceError(status, f"{target.address}: {why}") from None
-    if len(answers) != images:
-        why = f"{len(answers)} answers for {images} images"
+    if len(answers) != payloads:
+        why = f"{len(answers)} answers for {payloads} payloads"
         raise InferenceError(status, f"{target.address}: {why}")
     return answers
 
@@ -127,15 +141,22 @@ def arguments(request: HttpRequest) -> dict[str, Any]:
 class HttpCaller:
     """Blocking calls over kept connections; safe to share between threads."""
 
-    def __init__(self, target: Target, codec: HttpCodec) -> None:
-        self._target, self._codec = target, codec
+    def __init__(self, target: Target, codecs: HttpCodecs) -> None:
+        self._target, self._codecs = target, codecs
         self._client = httpx.Client(
             base_url=f"http://{target.address}", timeout=target.timeout_s, trust_env=False
         )
 
     def classify(self, images: Sequence[bytes]) -> list[Answer]:
-        """One answer an image, in their order. Raises InferenceError."""
-        request = self._codec.encode(self._target, images)
+        """One answer an image, in their order. Raises InferenceError, ConfigError."""
+        return self._ask(spoken(self._codecs.classify, self._target, "classify"), images)
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """One vector a text, in their order. Raises InferenceError, ConfigError."""
+        return self._ask(spoken(self._codecs.embed, self._target, "embed"), texts)
+
+    def _ask(self, codec: HttpCodec[Payload, Found], payloads: Sequence[Payload]) -> list[Found]:
+        request = codec.encode(self._target, payloads)
         deadline = time.monotonic() + self._target.timeout_s
         body = bytearray()
         with translated(self._target), self._client.stream(**arguments(request)) as response:
@@ -143,7 +164,7 @@ class HttpCaller:
                 body += chunk
                 if time.monotonic() > deadline:
                     raise too_late(self._target)
-        return read(self._codec, self._target, response.status_code, bytes(body), len(images))
+        return read(codec, self._target, response.status_code, bytes(body), len(payloads))
 
     def close(self) -> None:
         """Close the connections."""
@@ -153,19 +174,28 @@ class HttpCaller:
 class AsyncHttpCaller:
     """The same on an event loop; calls may run at the same time."""
 
-    def __init__(self, target: Target, codec: HttpCodec) -> None:
-        self._target, self._codec = target, codec
+    def __init__(self, target: Target, codecs: HttpCodecs) -> None:
+        self._target, self._codecs = target, codecs
         self._client = httpx.AsyncClient(
             base_url=f"http://{target.address}", timeout=target.timeout_s, trust_env=False
         )
 
     async def classify(self, images: Sequence[bytes]) -> list[Answer]:
-        """One answer an image, in their order. Raises InferenceError."""
-        request = self._codec.encode(self._target, images)
+        """One answer an image, in their order. Raises InferenceError, ConfigError."""
+        return await self._ask(spoken(self._codecs.classify, self._target, "classify"), images)
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]:
+        """One vector a text, in their order. Raises InferenceError, ConfigError."""
+        return await self._ask(spoken(self._codecs.embed, self._target, "embed"), texts)
+
+    async def _ask(
+        self, codec: HttpCodec[Payload, Found], payloads: Sequence[Payload]
+    ) -> list[Found]:
+        request = codec.encode(self._target, payloads)
         with translated(self._target):
             async with asyncio.timeout(self._target.timeout_s):
                 response = await self._client.request(**arguments(request))
-        return read(self._codec, self._target, response.status_code, response.content, len(images))
+        return read(codec, self._target, response.status_code, response.content, len(payloads))
 
     async def close(self) -> None:
         """Close the connections."""

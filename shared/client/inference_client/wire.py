@@ -4,16 +4,18 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from inference_client.answers import Answer
+from inference_client.answers import Answer, Vector
 from inference_client.stack_file import Target
-from inference_client.transport_grpc import AsyncGrpcCaller, GrpcCaller, GrpcCodec
-from inference_client.transport_http import AsyncHttpCaller, HttpCaller, HttpCodec
+from inference_client.transport_grpc import AsyncGrpcCaller, GrpcCaller, GrpcCodecs
+from inference_client.transport_http import AsyncHttpCaller, HttpCaller, HttpCodecs
 
 
 class Caller(Protocol):
     """Blocking calls to one interface."""
 
     def classify(self, images: Sequence[bytes]) -> list[Answer]: ...
+
+    def embed(self, texts: Sequence[str]) -> list[Vector]: ...
 
     def close(self) -> None: ...
 
@@ -22,6 +24,8 @@ class AsyncCaller(Protocol):
     """The same calls on an event loop."""
 
     async def classify(self, images: Sequence[bytes]) -> list[Answer]: ...
+
+    async def embed(self, texts: Sequence[str]) -> list[Vector]: ...
 
     async def close(self) -> None: ...
 
@@ -35,19 +39,19 @@ class Wire:
     open_async: Callable[[Target], AsyncCaller]
 
 
-def http_wire(options: Mapping[str, Any], codec: HttpCodec) -> Wire:
+def http_wire(options: Mapping[str, Any], codecs: HttpCodecs) -> Wire:
     """A protocol of one HTTP request and one HTTP answer."""
     return Wire(
         options,
-        lambda target: HttpCaller(target, codec),
-        lambda target: AsyncHttpCaller(target, codec),
+        lambda target: HttpCaller(target, codecs),
+        lambda target: AsyncHttpCaller(target, codecs),
     )
 
 
-def grpc_wire(options: Mapping[str, Any], codec: GrpcCodec) -> Wire:
+def grpc_wire(options: Mapping[str, Any], codecs: GrpcCodecs) -> Wire:
     """A protocol of one unary gRPC call."""
     return Wire(
         options,
-        lambda target: GrpcCaller(target, codec),
-        lambda target: AsyncGrpcCaller(target, codec),
+        lambda target: GrpcCaller(target, codecs),
+        lambda target: AsyncGrpcCaller(target, codecs),
     )

@@ -115,7 +115,7 @@ def test_something_that_is_no_answer(classify: Any, interface: str) -> None:
 
 
 def test_a_lost_answer(classify: Any, interface: str) -> None:
-    with pytest.raises(InferenceError, match="2 answers for 3 images"):
+    with pytest.raises(InferenceError, match="2 answers for 3 payloads"):
         classify(interface, [b"picture 1", b"short", b"picture 2"])
 
 

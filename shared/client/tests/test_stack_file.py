@@ -1,5 +1,6 @@
 """What a wrong stack.toml, or a wrong question about it, says."""
 
+import asyncio
 from pathlib import Path
 from typing import Any
 
@@ -94,6 +95,37 @@ def test_images_come_in_a_list(stack: Path) -> None:
             found.classify([])
         with pytest.raises(TypeError, match=r"classify\(\[image\]\)"):
             found.classify(b"jpeg")  # pyright: ignore[reportArgumentType]
+
+
+def test_texts_come_in_a_list(stack: Path) -> None:
+    """A single string would be sent letter by letter."""
+    text = GOOD.replace("classify-http", "openai-embeddings-http")
+    (stack / "stack.toml").write_text(text)
+    with connect(stack, ports={"http": 1}) as found:
+        with pytest.raises(ValueError, match="at least one text"):
+            found.embed([])
+        with pytest.raises(TypeError, match=r"embed\(\[text\]\)"):
+            found.embed("rain")
+
+
+def test_what_a_protocol_cannot_be_asked(stack: Path) -> None:
+    """Named before anything is sent, for blocking and for other calls."""
+    with (
+        connect(stack, ports={"http": 1}) as found,
+        pytest.raises(
+            ConfigError, match=r"interfaces\.rest\.protocol: 'classify-http' can't embed"
+        ),
+    ):
+        found.embed(["rain"])
+    text = GOOD.replace("classify-http", "embed-grpc")
+    (stack / "stack.toml").write_text(text)
+
+    async def ask() -> None:
+        async with connect_async(stack, ports={"http": 1}) as found:
+            await found.classify([b"jpeg"])
+
+    with pytest.raises(ConfigError, match="'embed-grpc' can't classify"):
+        asyncio.run(ask())
 
 
 def test_async_needs_its_with(stack: Path) -> None:

@@ -7,10 +7,14 @@ refusal or a short answer that is taken for an answer.
 import struct
 from collections.abc import Callable
 from itertools import permutations
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from inference_client import BadInput, InferenceError, Overloaded, connect
+
+FOLDER = Path(__file__).resolve().parents[1]
 Ask = Callable[[str, list[str]], list[dict[str, Any]]]
 TEXT = "What is Deep Learning?"
 VECTOR = [0.0, 1.0, 2.0]
@@ -114,3 +118,34 @@ def test_grpc_refusals_are_no_answers(
     (said,) = ask("grpc", [TEXT])
     assert said["answer"] is None
     assert said["error"].startswith(f"gRPC {code} ") and responder.body in said["error"]
+
+
+@pytest.mark.parametrize(
+    ("interface", "example"), [("rest", "rest"), ("openai", "openai float"), ("grpc", None)]
+)
+def test_the_studys_client_reads_the_documentation_too(
+    interface: str, example: str | None, responder: Any, documented: dict[str, Any]
+) -> None:
+    """What it sends has no field that TEI doesn't know, and answers and refusals are told apart."""
+    over_grpc = example is None
+    responder.asked.clear()
+    responder.status = 0 if over_grpc else 200
+    responder.body = grpc_answer(VECTOR) if over_grpc else documented["answers"][example]["body"]
+    refusals = documented["refusals"][interface]
+    with connect(FOLDER, interface, ports=responder.ports) as stack:
+        assert stack.embed([TEXT]) == [tuple(VECTOR)]
+        ((path, asked),) = responder.asked
+        if over_grpc:
+            assert path == "/tei.v1.Embed/Embed"
+            assert asked == field(1, TEXT.encode()) + b"\x10\x01\x18\x01"
+        else:
+            form = documented["requests"][interface]
+            assert path == form["path"] and asked[form["required"][0]] == [TEXT]
+            assert set(asked) <= set(form["known"])
+        kinds = {"3": BadInput, "8": Overloaded, "424": BadInput, "429": Overloaded}
+        for status, kind in kinds.items():
+            if status in refusals:
+                responder.status, responder.body = int(status), refusals[status]
+                with pytest.raises(InferenceError) as caught:
+                    stack.embed([TEXT])
+                assert type(caught.value) is kind

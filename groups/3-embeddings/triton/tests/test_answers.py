@@ -12,6 +12,9 @@ import pytest
 import tritonclient.grpc
 import tritonclient.http
 
+from inference_client import BadInput, connect
+
+PUBLISHED = Path(__file__).with_name("published.json")
 Embed = Callable[[Sequence[str]], list[list[float]]]
 
 
@@ -38,6 +41,27 @@ def test_tritonclient_gets_the_reference_vectors(module: Any, server: Any):
             assert worst >= 0.9999
     finally:
         client.close()
+
+
+@pytest.mark.parametrize("interface", ["rest", "grpc"])
+def test_the_studys_client_gets_the_reference_vectors(interface: str, server: Any):
+    """It speaks what stack.toml names: several texts in one request, faults by what to do."""
+    chosen = [p for p in server.payloads if p.name in server.artefact.reference][:3]
+    with connect(PUBLISHED.parents[1], interface, ports=server.running.ports) as stack:
+        vectors = stack.embed([payload.data().decode() for payload in chosen])
+        for payload, vector in zip(chosen, vectors, strict=True):
+            assert cosine(vector, server.artefact.reference[payload.name]) >= 0.9999
+        with pytest.raises(BadInput, match=r"TEXT\[1\]: the text is empty"):
+            stack.embed(["rain", ""])
+
+
+def test_its_quality_is_the_references(server: Any, spearman: Callable[..., float]):
+    """It ranks words as people do as well as the model does. Only real weights have a quality."""
+    if server.artefact.weights != "pretrained":
+        pytest.skip(f"{server.artefact.weights} weights: there is no quality to compare")
+    with connect(PUBLISHED.parents[1], ports=server.running.ports) as stack:
+        found = spearman(stack.embed)
+    assert abs(found - server.artefact.manifest["quality"]["fp32"]) <= 0.001
 
 
 def test_a_client_batch_keeps_its_order(embed: Embed):
@@ -93,9 +117,6 @@ def test_the_metrics_count_texts_and_padding(server: Any, embed: Embed):
     assert (grown["embed_texts"], grown["embed_tokens"]) == (4, 3 * 3 + 12)
     assert 21 <= grown["embed_padded_tokens"] <= 4 * 12
     assert 1 <= grown["embed_executions"] <= 4
-
-
-PUBLISHED = Path(__file__).with_name("published.json")
 
 
 def test_the_vector_is_the_one_that_the_models_users_publish(server: Any, embed: Embed):

@@ -12,6 +12,10 @@ MODULES = {
     "kserve-v2-grpc": "kserve_v2_grpc",
     "torchserve-http": "torchserve_http",
     "torchserve-grpc": "torchserve_grpc",
+    "openai-embeddings-http": "openai_embeddings_http",
+    "embed-grpc": "embed_grpc",
+    "tei-http": "tei_http",
+    "tei-grpc": "tei_grpc",
 }
 
 

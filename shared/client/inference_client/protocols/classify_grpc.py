@@ -6,7 +6,7 @@ from typing import Any
 from inference_client.answers import Answer, Prediction
 from inference_client.protos import messages
 from inference_client.stack_file import Target
-from inference_client.transport_grpc import GrpcCodec
+from inference_client.transport_grpc import GrpcCodec, GrpcCodecs
 from inference_client.wire import grpc_wire
 
 PACKAGE = "study.classify.v1"
@@ -32,7 +32,6 @@ def decode(target: Target, message: Any, images: int) -> list[Answer]:
     ]
 
 
-WIRE = grpc_wire(
-    {},
-    GrpcCodec(f"/{PACKAGE}.Classifier/Classify", MESSAGES["ClassifyResponse"], encode, decode),
-)
+METHOD = f"/{PACKAGE}.Classifier/Classify"
+CODEC = GrpcCodec(METHOD, MESSAGES["ClassifyResponse"], encode, decode)
+WIRE = grpc_wire({}, GrpcCodecs(classify=CODEC))

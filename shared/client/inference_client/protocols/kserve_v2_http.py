@@ -1,7 +1,8 @@
 """kserve-v2-http: POST /v2/models/<model>/infer with the binary tensor extension.
 
-Images travel as raw bytes behind the JSON header (KServe's BYTES elements can't hold them in JSON);
-the three small output tensors are asked for as JSON. Spoken through httpx: see pyproject.toml.
+Images travel as raw bytes behind the JSON header (KServe's BYTES elements can't hold them in JSON),
+texts as their UTF-8 bytes in the same way; output tensors are asked for as JSON. A class has three
+outputs, a vector one. Spoken through httpx: see pyproject.toml.
 """
 
 import json
@@ -9,9 +10,9 @@ import struct
 from collections.abc import Sequence
 from typing import Any, cast
 
-from inference_client.answers import Answer, read_columns
+from inference_client.answers import Answer, Vector, read_columns, read_rows
 from inference_client.stack_file import Target
-from inference_client.transport_http import HttpCodec, HttpRequest
+from inference_client.transport_http import HttpCodec, HttpCodecs, HttpRequest
 from inference_client.wire import http_wire
 
 OPTIONS: dict[str, Any] = {
@@ -57,11 +58,27 @@ def flat(data: Any) -> list[Any]:
     return [value for row in cast("list[Any]", data) for value in flat(row)]
 
 
-def decode(target: Target, body: bytes, images: int) -> list[Answer]:
+def outputs_of(target: Target, body: bytes) -> list[Any]:
+    """The outputs that the options name, in their order."""
     by_name = {output["name"]: output for output in json.loads(body)["outputs"]}
-    outputs = [by_name[name] for name in target.options["outputs"]]
+    return [by_name[name] for name in target.options["outputs"]]
+
+
+def decode(target: Target, body: bytes, images: int) -> list[Answer]:
+    outputs = outputs_of(target, body)
     labels, indices, probabilities = (flat(output["data"]) for output in outputs)
     return read_columns(outputs[0]["shape"], labels, indices, probabilities)
 
 
-WIRE = http_wire(OPTIONS, HttpCodec(encode, decode))
+def encode_texts(target: Target, texts: Sequence[str]) -> HttpRequest:
+    return encode(target, [text.encode() for text in texts])
+
+
+def decode_vectors(target: Target, body: bytes, texts: int) -> list[Vector]:
+    (output,) = outputs_of(target, body)
+    return read_rows(output["shape"], flat(output["data"]))
+
+
+WIRE = http_wire(
+    OPTIONS, HttpCodecs(HttpCodec(encode, decode), HttpCodec(encode_texts, decode_vectors))
+)

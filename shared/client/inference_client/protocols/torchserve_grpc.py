@@ -11,7 +11,7 @@ from typing import Any
 from inference_client.answers import Answer, read_json_answers
 from inference_client.protos import messages
 from inference_client.stack_file import Target
-from inference_client.transport_grpc import GrpcCodec
+from inference_client.transport_grpc import GrpcCodec, GrpcCodecs
 from inference_client.transport_http import raise_for_status
 from inference_client.wire import grpc_wire
 
@@ -43,13 +43,11 @@ def decode(target: Target, message: Any, images: int) -> list[Answer]:
     return read_json_answers(message.prediction, images)
 
 
-WIRE = grpc_wire(
-    OPTIONS,
-    GrpcCodec(
-        f"/{PACKAGE}.InferenceAPIsService/Predictions",
-        MESSAGES["PredictionResponse"],
-        encode,
-        decode,
-        refusals=REFUSALS,
-    ),
+CODEC = GrpcCodec(
+    f"/{PACKAGE}.InferenceAPIsService/Predictions",
+    MESSAGES["PredictionResponse"],
+    encode,
+    decode,
+    refusals=REFUSALS,
 )
+WIRE = grpc_wire(OPTIONS, GrpcCodecs(classify=CODEC))

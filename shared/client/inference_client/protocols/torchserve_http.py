@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from inference_client.answers import Answer, read_json_answers
 from inference_client.stack_file import Target
-from inference_client.transport_http import HttpCodec, HttpRequest
+from inference_client.transport_http import HttpCodec, HttpCodecs, HttpRequest
 from inference_client.wire import http_wire
 
 OPTIONS = {"path": "/predictions/{model}"}
@@ -26,4 +26,4 @@ def decode(target: Target, body: bytes, images: int) -> list[Answer]:
     return read_json_answers(body, images)
 
 
-WIRE = http_wire(OPTIONS, HttpCodec(encode, decode))
+WIRE = http_wire(OPTIONS, HttpCodecs(classify=HttpCodec(encode, decode)))

@@ -1,0 +1,115 @@
+"""This stack's batcher against LitServe's, on the same model: the highest rate at the SLO of each.
+
+From the repository's root:
+
+    PYTHONPATH=shared/bench:shared/metrics .build/envs/study/bin/python -P \
+        groups/3-embeddings/fastapi-pytorch/bench/compare.py --blocks 5
+
+The group is copied to `.build/litserve/` with this stack and LitServe alone, and the runner
+measures the copy as it measures any group: parity gate, search, audit, in blocks of random order.
+`--settings all` instead tries every one of LitServe's below once. RUN=<id> continues.
+"""
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from bench.paths import BUILD, ROOT
+
+STACK = Path(__file__).resolve().parent.parent
+HOME = BUILD / "litserve"
+# What both serve with: LitServe's server.py imports these from its own folder.
+SAME = ("bert.py", "model.py", "settings.py", "k6.js")
+# LitServe's documented settings, by the name of a stack.
+SETTINGS = {
+    "litserve": {},  # its defaults: one text at a time
+    "litserve-fast-queue": {"FAST_QUEUE": "1"},
+    "litserve-2-workers": {"WORKERS_PER_DEVICE": "2"},
+    "litserve-batch-4": {"MAX_BATCH_SIZE": "4", "BATCH_TIMEOUT": "0.002"},
+    "litserve-batch-8": {"MAX_BATCH_SIZE": "8", "BATCH_TIMEOUT": "0.005"},
+    "litserve-batch-8-at-once": {"MAX_BATCH_SIZE": "8", "BATCH_TIMEOUT": "0"},
+}
+PROFILE = """
+[profiles.litserve]
+blocks = {blocks}
+warmup_s = 2
+window_s = 12
+min_requests = 160
+timeout_s = 20
+engine_s = 4
+quiet_wait_s = 10
+every_interface = []
+first_interface = ["search"]
+"""
+
+
+def copy_group(settings: list[str], blocks: int) -> Path:
+    """This group with this stack and one LitServe a setting; returns the copy's groups folder."""
+    group = STACK.parent
+    folder = HOME / "groups" / group.name
+    scripts = HOME / "shared" / "k6" / "js"
+    for old in (folder, scripts):
+        shutil.rmtree(old, ignore_errors=True)
+    shutil.copytree(ROOT / "shared" / "k6" / "js", scripts)
+    leave_out = shutil.ignore_patterns("tests", "bench", "__pycache__")
+    for part in ("model", "payloads", "engines", STACK.name):
+        shutil.copytree(group / part, folder / part, ignore=leave_out)
+    profile = PROFILE.format(blocks=blocks)
+    (folder / "group.toml").write_text((group / "group.toml").read_text() + profile)
+    for name in settings:
+        shutil.copytree(STACK / "bench" / "litserve", folder / name)
+        for file in SAME:
+            shutil.copy(STACK / file, folder / name)
+        told = "".join(f'"{key}={value}", ' for key, value in SETTINGS[name].items())
+        file = folder / name / "stack.toml"
+        file.write_text(file.read_text().replace('["python"', f'["env", {told}"python"'))
+    return folder.parent
+
+
+def found(run: Path) -> dict[str, list[float | None]]:
+    """{stack: the rate its search found in each block, None where it found none}."""
+    rows = [json.loads(file.read_text()) for file in sorted(run.glob("trials/*.json"))]
+    rates: dict[str, list[float | None]] = {}
+    for row in sorted(rows, key=lambda row: row["block"]):
+        valid = row["verdict"] != "INVALID"
+        rates.setdefault(row["stack"], []).append(row["rate_per_s"] if valid else None)
+    return rates
+
+
+def main() -> int:
+    """Copy, measure, tell. Returns the runner's exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
+    parser.add_argument("--settings", default="litserve", help=f"all, or of {', '.join(SETTINGS)}")
+    parser.add_argument("--blocks", type=int, default=5)
+    chosen = parser.parse_args()
+    settings = list(SETTINGS) if chosen.settings == "all" else chosen.settings.split(",")
+    if unknown := set(settings) - set(SETTINGS):
+        parser.error(f"--settings: no {min(unknown)!r}; there are {', '.join(SETTINGS)}")
+    results = Path(os.environ.get("RESULTS") or HOME / "results").resolve()
+    before = set(results.glob("*"))
+    variables = {
+        "STUDY_GROUPS": str(copy_group(settings, chosen.blocks)),
+        "GROUP": STACK.parent.name,
+        "STACK": "",
+        "PROFILE": "litserve",
+        "RESULTS": str(results),
+    }
+    command = [sys.executable, "-P", "-m", "bench", "bench"]
+    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False)
+    run = os.environ.get("RUN") or next((f.name for f in set(results.glob("*")) - before), "")
+    for stack, rates in found(results / run).items():
+        print(f"{stack:<26}", *(f"{rate:6.1f}" if rate else "     –" for rate in rates))
+    compared = results / run / "comparisons.json"
+    for one in json.loads(compared.read_text())["comparisons"] if compared.exists() else []:
+        if one["metric"] == "rate_per_s" and one["ratio"] is not None:
+            low, high = one["ratio_low"], one["ratio_high"]
+            print(f"{one['stack_a']} / {one['stack_b']}: {one['ratio']:.2f} ({low:.2f}–{high:.2f})")
+    return done.returncode
+
+
+if __name__ == "__main__":
+    sys.exit(main())

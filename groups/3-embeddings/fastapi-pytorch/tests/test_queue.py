@@ -1,0 +1,155 @@
+"""More than the server can do. Its only worker is held by one long batch meanwhile, so that what
+happens is decided by the order of things and not by how fast the machine is.
+"""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import grpc
+import httpx
+import pytest
+
+QUEUE = 8  # single texts
+HOLDING = 24  # texts of one batch: two seconds of one CPU, a fifth of one on a fast machine
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_worker() -> Iterator[None]:
+    """What this file's server is started with: a small queue, and batches that take long."""
+    knobs = {
+        "SERVER_CPUS": str(min(os.sched_getaffinity(0))),
+        "QUEUE_TEXTS": str(QUEUE),
+        "WORKERS": "1",
+        "MAX_BATCH": str(HOLDING),
+        "BATCH_TOKENS": "20000",
+    }
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in knobs.items():
+            patch.setenv(name, value)
+        yield
+
+
+async def figure(client: httpx.AsyncClient, name: str) -> float:
+    lines = (await client.get("/metrics")).text.splitlines()
+    return sum(float(line.split()[-1]) for line in lines if line.startswith(name))
+
+
+async def until(condition: Callable[[], Any]) -> None:
+    async with asyncio.timeout(60):
+        while not await condition():
+            await asyncio.sleep(0.002)
+
+
+@contextlib.asynccontextmanager
+async def held(client: httpx.AsyncClient) -> AsyncIterator[asyncio.Task[httpx.Response]]:
+    """The worker executes one batch of HOLDING long texts; afterwards all are answered."""
+    before = await figure(client, "embed_queue_seconds_count")
+    texts = [f"{number} " + "many words " * 120 for number in range(HOLDING)]
+    holding = asyncio.create_task(client.post("/v1/embeddings", json={"input": texts}))
+
+    async def begun() -> bool:
+        return await figure(client, "embed_queue_seconds_count") - before >= HOLDING
+
+    await until(begun)
+    yield holding
+    assert (await holding).status_code == 200
+
+
+def run(scenario: Callable[[httpx.AsyncClient], Any], url: str) -> None:
+    async def whole() -> None:
+        limits = httpx.Limits(max_connections=None)
+        async with httpx.AsyncClient(base_url=url, timeout=120, limits=limits) as client:
+            await scenario(client)
+
+    asyncio.run(whole())
+
+
+async def ask(client: httpx.AsyncClient, answered: list[httpx.Response]) -> None:
+    answered.append(await client.post("/v1/embeddings", json={"input": "rain on the roof"}))
+
+
+def test_four_times_its_capacity(server: Any):
+    """A full queue's worth is served, three times as much is refused before the first answer; then
+    all is as before.
+
+    Breaks with an unbounded queue, with one that counts only what has not begun, with refusal
+    behind the queue, and with a place that is not given back.
+    """
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        for _ in range(2):  # what the first flood took is given back
+            answered: list[httpx.Response] = []
+            refused_before = await figure(client, "embed_refused_total")
+            async with held(client) as holding:
+                asked = [asyncio.create_task(ask(client, answered)) for _ in range(4 * QUEUE)]
+
+                async def all_refused(answered: list[httpx.Response] = answered) -> bool:
+                    return len(answered) == 3 * QUEUE
+
+                await until(all_refused)
+                assert not holding.done(), "the worker was free: nothing was tested"
+                assert await figure(client, "embed_pending_texts") == HOLDING + QUEUE
+            await asyncio.gather(*asked)
+            codes = [response.status_code for response in answered]
+            assert codes == [503] * 3 * QUEUE + [200] * QUEUE
+            for response in answered[: 3 * QUEUE]:
+                assert response.headers["retry-after"].isdigit()
+                assert response.json()["error"]["code"] == "queue_full"
+            refused = await figure(client, "embed_refused_total") - refused_before
+            assert refused == 3 * QUEUE
+            assert await figure(client, "embed_pending_texts") == 0
+
+    run(scenario, server.url)
+
+
+def test_grpc_stands_in_the_same_queue(server: Any, pb: Any, embed_over: Callable[..., Any]):
+    """RESOURCE_EXHAUSTED with a time to wait, when HTTP requests have filled it."""
+    request = pb.EmbedRequest(inputs=["rain"])
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        async with held(client) as holding:
+            asked = [asyncio.create_task(ask(client, [])) for _ in range(QUEUE)]
+
+            async def full() -> bool:
+                return await figure(client, "embed_pending_texts") == HOLDING + QUEUE
+
+            await until(full)
+            with grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}") as channel:
+                call = embed_over(channel).future(request, timeout=60)
+                code = await asyncio.to_thread(call.code)
+            assert not holding.done(), "the worker was free: nothing was tested"
+            assert code is grpc.StatusCode.RESOURCE_EXHAUSTED and "full" in call.details()
+            assert dict(call.trailing_metadata())["grpc-retry-pushback-ms"].isdigit()
+        await asyncio.gather(*asked)
+
+    run(scenario, server.url)
+
+
+def test_singles_pass_bulk_requests(server: Any):
+    """A single text is answered before the 128 that came first, and they are answered too.
+
+    Breaks with one queue for both: then it waits for all of them.
+    """
+    texts = [f"number {i}: " + "many words " * 20 for i in range(64)]
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        async with held(client):
+            bulk = [
+                asyncio.create_task(client.post("/v1/embeddings", json={"input": texts}))
+                for _ in range(2)
+            ]
+
+            async def all_wait() -> bool:
+                return await figure(client, "embed_pending_texts") == HOLDING + 2 * len(texts)
+
+            await until(all_wait)
+            answered: list[httpx.Response] = []
+            await ask(client, answered)
+            assert answered[0].status_code == 200
+            assert not any(task.done() for task in bulk)
+            assert {(await task).status_code for task in bulk} == {200}
+
+    run(scenario, server.url)

@@ -1,0 +1,125 @@
+"""The order in which texts are executed, without a server."""
+
+import importlib.util
+import sys
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+FILE = Path(__file__).resolve().parents[1] / "waiting.py"
+
+
+class Answer:
+    """As much of a future as the queue looks at."""
+
+    def __init__(self) -> None:
+        self.gone = False
+
+    def done(self) -> bool:
+        return self.gone
+
+
+@pytest.fixture(scope="module")
+def code() -> Any:
+    """The stack's own file, loaded by path: its folder stays off sys.path."""
+    spec = importlib.util.spec_from_file_location("embeddings_waiting", FILE)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+def lengths(batch: list[Any]) -> list[int]:
+    return [len(item.ids) for item in batch]
+
+
+def filled(code: Any, limits: Any, texts: list[tuple[int, bool]]) -> tuple[Any, list[Any]]:
+    """A queue to which texts of these lengths came in this order, and they: (tokens, bulk)."""
+    waiting = code.Waiting(limits)
+    items = [code.Item([0] * tokens, at, Answer()) for at, (tokens, _) in enumerate(texts)]
+    for item, (_, bulk) in zip(items, texts, strict=True):
+        waiting.add(item, bulk=bulk)
+    return waiting, items
+
+
+TEXTS = st.lists(st.tuples(st.integers(2, 256), st.booleans()), max_size=80)
+LIMITS = st.tuples(st.integers(1, 40), st.integers(2, 3000), st.integers(0, 300))
+
+
+@given(texts=TEXTS, limits=LIMITS)
+def test_each_text_is_executed_once_within_the_limits(
+    code: Any, texts: list[tuple[int, bool]], limits: tuple[int, int, int]
+):
+    """In batches that hold the oldest text of one kind and no more padding than is allowed.
+
+    Breaks with a text that is lost, doubled or passed over for ever, and with a limit that counts
+    tokens without their padding.
+    """
+    waiting, items = filled(code, code.Limits(*limits), texts)
+    most_texts, most_tokens, most_padding = limits
+    kinds = {item.order: bulk for item, (_, bulk) in zip(items, texts, strict=True)}
+    left = set(kinds)
+    seen: Counter[int] = Counter()
+    while batch := waiting.take():
+        orders = [item.order for item in batch]
+        oldest = [
+            min((at for at in left if kinds[at] is kind), default=None) for kind in (False, True)
+        ]
+        assert set(orders) & set(oldest), "neither kind's oldest text was taken"
+        seen.update(orders)
+        left -= set(orders)
+        assert len(waiting) == len(left)
+        sizes = lengths(batch)
+        assert sizes == sorted(sizes)
+        if len(batch) > 1:
+            assert len(batch) <= most_texts
+            assert len(batch) * max(sizes) <= most_tokens
+            assert max(sizes) - min(sizes) <= most_padding
+    assert seen == Counter(kinds.keys())
+
+
+@pytest.mark.parametrize(
+    ("limits", "sizes", "taken"),
+    [
+        ((9, 999, 4), [20, 18, 22, 25, 40, 16], [16, 18, 20]),  # 22 would pad 16 by 6
+        ((9, 999, 0), [20, 18, 20, 22, 20], [20, 20, 20]),
+        ((3, 999, 99), [20, 10, 19, 22, 40], [19, 20, 22]),  # the nearest two
+        ((9, 66, 99), [20, 18, 22, 5], [18, 20, 22]),  # 3 × 22 fit, 4 × 22 don't
+        ((9, 10, 99), [20, 20], [20]),  # over the budget by itself: alone
+    ],
+)
+def test_neighbours_by_length(
+    code: Any, limits: tuple[int, int, int], sizes: list[int], taken: list[int]
+):
+    """By hand: who goes along with the first of these texts."""
+    waiting, _ = filled(code, code.Limits(*limits), [(size, False) for size in sizes])
+    assert lengths(waiting.take()) == taken
+
+
+def test_of_one_length_the_oldest_go_first(code: Any):
+    """Breaks if equal lengths are taken from the newest: then one of them can starve."""
+    waiting, _ = filled(code, code.Limits(2, 999, 0), [(7, False)] * 6)
+    assert [[item.order for item in waiting.take()] for _ in range(3)] == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_one_batch_in_four_is_begun_for_bulk(code: Any):
+    """While both wait. Breaks if texts that went along with others count as turns, or if either
+    kind starves."""
+    texts = [(10, False), (10, False), (30, True), (30, True)] * 8
+    waiting, _ = filled(code, code.Limits(2, 999, 0), texts)
+    begun = [len(waiting.take()[0].ids) for _ in range(16)]
+    assert begun == [10, 10, 10, 30] * 2 + [10, 10] + [30] * 6
+    assert waiting.take() == []
+
+
+def test_what_nobody_waits_for_is_left_out(code: Any):
+    """An abandoned text is not executed, and does not stop those that came with it."""
+    waiting, items = filled(code, code.Limits(9, 999, 0), [(7, True), (7, True), (7, True)])
+    items[1].answer.gone = True
+    assert [item.order for item in waiting.take()] == [0, 2]
+    assert len(waiting) == 0 and waiting.take() == []
