@@ -50,6 +50,7 @@ def refuses_to_start(server: Any, variables: dict[str, str], words: list[str]) -
 
 def test_sigterm_finishes_what_is_in_flight(
     start_server: Any,
+    monkeypatch: pytest.MonkeyPatch,
     pb: Any,
     embed_over: Callable[[grpc.Channel], grpc.UnaryUnaryMultiCallable],
 ):
@@ -59,14 +60,17 @@ def test_sigterm_finishes_what_is_in_flight(
     becomes the exit status. The same server first shows which settings another one refuses.
     """
     texts = [f"number {i}: " + "many words " * 40 for i in range(32)]
+    # One CPU has a second's work with 128 of them at least, however fast it is.
+    monkeypatch.setenv("SERVER_CPUS", str(min(os.sched_getaffinity(0))))
     with start_server() as server, concurrent.futures.ThreadPoolExecutor(8) as callers:
-        for variables, words in (
+        wrong = (
             ({"THREADS": "many"}, ["THREADS='many'", "whole number"]),
             ({"PRECISION": "int8"}, ["PRECISION='int8'", "fp32"]),
             ({"MODEL_DIR": "/nowhere"}, ["/nowhere", "MODEL_DIR"]),
             ({"HTTP_PORT": "taken"}, ["HTTP_PORT"]),
-        ):
-            refuses_to_start(server, variables, words)
+        )
+        for refused in [callers.submit(refuses_to_start, server, *each) for each in wrong]:
+            refused.result()
         channel = grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}")
         grpc.channel_ready_future(channel).result(10)
 

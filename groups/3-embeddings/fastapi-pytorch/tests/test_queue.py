@@ -153,3 +153,28 @@ def test_singles_pass_bulk_requests(server: Any):
             assert {(await task).status_code for task in bulk} == {200}
 
     run(scenario, server.url)
+
+
+def test_abandoned_requests_cost_nothing(server: Any):
+    """What a caller that gave up had sent is not executed. Breaks if its texts stay in the queue."""
+    texts = [f"number {i}: " + "many words " * 20 for i in range(64)]
+
+    async def scenario(client: httpx.AsyncClient) -> None:
+        executed_before = await figure(client, "embed_batch_texts_sum")
+        async with held(client) as holding:
+            left = asyncio.create_task(client.post("/v1/embeddings", json={"input": texts}))
+
+            async def pending(texts: int) -> bool:
+                return await figure(client, "embed_pending_texts") == texts
+
+            await until(lambda: pending(HOLDING + len(texts)))
+            left.cancel()
+            await until(lambda: pending(HOLDING))
+            assert not holding.done(), "the worker was free: nothing was tested"
+        # In the same line, behind what was left if anything was.
+        last = await client.post("/v1/embeddings", json={"input": ["rain", "snow"]})
+        assert last.status_code == 200
+        executed = await figure(client, "embed_batch_texts_sum") - executed_before
+        assert executed == HOLDING + 2
+
+    run(scenario, server.url)

@@ -3,7 +3,6 @@
 import base64
 import json
 import subprocess
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -249,14 +248,3 @@ def test_batches_are_of_like_length(http: httpx.Client):
     assert grown["batch_texts_sum"] == 128
     assert grown["padded_tokens_total"] / grown["tokens_total"] < 1.1
     assert grown["batch_texts_count"] <= 20
-
-
-def test_abandoned_requests_cost_nothing(server: Any, http: httpx.Client):
-    """Callers that give up are not worked for. Breaks if their texts stay in the queue."""
-    before = figure(http, "embed_batch_texts_sum")
-    texts = [f"number {i}: " + "many words " * 60 for i in range(256)]
-    with pytest.raises(httpx.ReadTimeout):
-        http.post("/v1/embeddings", json={"input": texts}, timeout=0.5)
-    while figure(http, "embed_pending_texts"):
-        time.sleep(0.05)
-    assert figure(http, "embed_batch_texts_sum") - before < 256
