@@ -36,11 +36,11 @@ SETTINGS = {
 PROFILE = """
 [profiles.litserve]
 blocks = {blocks}
-warmup_s = 2
-window_s = 12
-min_requests = 160
+warmup_s = 1
+window_s = 8
+min_requests = 120
 timeout_s = 20
-engine_s = 4
+engine_s = 1.5
 quiet_wait_s = 10
 every_interface = []
 first_interface = ["search"]

@@ -156,7 +156,7 @@ def test_singles_pass_bulk_requests(server: Any):
 
 
 def test_abandoned_requests_cost_nothing(server: Any):
-    """What a caller that gave up had sent is not executed. Breaks if its texts stay in the queue."""
+    """What a caller that left had sent is not executed. Breaks if its texts stay in the queue."""
     texts = [f"number {i}: " + "many words " * 20 for i in range(64)]
 
     async def scenario(client: httpx.AsyncClient) -> None:

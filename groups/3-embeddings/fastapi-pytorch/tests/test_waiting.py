@@ -1,6 +1,9 @@
-"""The order in which texts are executed, without a server."""
+"""The order in which texts are executed, and what becomes of a batch, without a server."""
 
 import importlib.util
+import json
+import os
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -9,8 +12,13 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.console import Console
 
-FILE = Path(__file__).resolve().parents[1] / "waiting.py"
+from bench.environments import ensure_environment
+from bench.progress import Reporter
+
+STACK = Path(__file__).resolve().parents[1]
+FILE = STACK / "waiting.py"
 
 
 class Answer:
@@ -123,3 +131,28 @@ def test_what_nobody_waits_for_is_left_out(code: Any):
     items[1].answer.gone = True
     assert [item.order for item in waiting.take()] == [0, 2]
     assert len(waiting) == 0 and waiting.take() == []
+
+
+def test_a_batch_that_fails_and_one_that_nobody_waits_for():
+    """The texts of a failed batch are told so, all of them, and the worker goes on.
+
+    Breaks if an exception, or an answer that nobody takes any more, ends the worker: then the
+    server accepts requests and answers none.
+    """
+    environment = ensure_environment(STACK, "cpu", Reporter(Console(quiet=True)))
+    done = subprocess.run(
+        [str(environment / "bin" / "python"), "-P", str(STACK / "tests" / "failing_batch.py")],
+        env={**os.environ, "PYTHONPATH": str(STACK)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout) == {
+        "right": [[3.0], [3.0]],
+        "failed": [["inference_failed", "the inference failed: no room"]] * 2,
+        "healthy after": False,
+        "next": [[5.0]],
+        "healthy again": True,
+    }

@@ -1,0 +1,49 @@
+"""A batch whose inference fails, and one whose caller has gone. Run by test_waiting.py in the
+stack's own environment, in its folder; prints facts as JSON.
+"""
+
+import asyncio
+import json
+import threading
+from collections.abc import Sequence
+
+import numpy as np
+
+from batcher import Batcher
+from errors import RequestError
+from waiting import Limits
+
+BAD, SLOW = 13, 7
+release = threading.Event()
+
+
+def embed(texts: Sequence[list[int]]) -> np.ndarray:
+    if any(BAD in ids for ids in texts):
+        raise MemoryError("no room")
+    if any(SLOW in ids for ids in texts):
+        release.wait(30)
+    return np.array([[float(sum(ids))] for ids in texts], np.float32)
+
+
+async def main() -> None:
+    batcher = Batcher(embed, 1, Limits(9, 99, 99), lambda: None)
+    facts: dict[str, object] = {"right": [v.tolist() for v in await batcher.embed([[1, 2], [3]])]}
+    together = [batcher.embed([[1]]), batcher.embed([[BAD]])]  # one batch
+    failed = await asyncio.gather(*together, return_exceptions=True)
+    facts["failed"] = [
+        [error.fault.code, error.message] if isinstance(error, RequestError) else repr(error)
+        for error in failed
+    ]
+    facts["healthy after"] = batcher.healthy
+    abandoned = asyncio.create_task(batcher.embed([[SLOW]]))
+    await asyncio.sleep(0.05)  # it is being executed
+    abandoned.cancel()
+    await asyncio.sleep(0)
+    release.set()
+    facts["next"] = [v.tolist() for v in await asyncio.wait_for(batcher.embed([[5]]), 30)]
+    facts["healthy again"] = batcher.healthy
+    batcher.close()
+    print(json.dumps(facts))
+
+
+asyncio.run(main())
