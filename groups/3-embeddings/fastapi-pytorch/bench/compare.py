@@ -7,10 +7,12 @@ From the repository's root:
 
 The group is copied to `.build/litserve/` with this stack and LitServe alone, and the runner
 measures the copy as it measures any group: parity gate, search, audit, in blocks of random order.
-`--settings all` instead tries every one of LitServe's below once. RUN=<id> continues.
+`--settings all --load poisson-25 --blocks 1` instead shows how many of a quarter of the engine's
+rate are answered in time with each of LitServe's settings below. RUN=<id> continues.
 """
 
 import argparse
+import contextlib
 import json
 import os
 import shutil
@@ -43,11 +45,11 @@ timeout_s = 20
 engine_s = 1.5
 quiet_wait_s = 10
 every_interface = []
-first_interface = ["search"]
+first_interface = ["{load}"]
 """
 
 
-def copy_group(settings: list[str], blocks: int) -> Path:
+def copy_group(settings: list[str], load: str, blocks: int) -> Path:
     """This group with this stack and one LitServe a setting; returns the copy's groups folder."""
     group = STACK.parent
     folder = HOME / "groups" / group.name
@@ -58,7 +60,7 @@ def copy_group(settings: list[str], blocks: int) -> Path:
     leave_out = shutil.ignore_patterns("tests", "bench", "__pycache__")
     for part in ("model", "payloads", "engines", STACK.name):
         shutil.copytree(group / part, folder / part, ignore=leave_out)
-    profile = PROFILE.format(blocks=blocks)
+    profile = PROFILE.format(load=load, blocks=blocks)
     (folder / "group.toml").write_text((group / "group.toml").read_text() + profile)
     for name in settings:
         shutil.copytree(STACK / "bench" / "litserve", folder / name)
@@ -70,20 +72,21 @@ def copy_group(settings: list[str], blocks: int) -> Path:
     return folder.parent
 
 
-def found(run: Path) -> dict[str, list[float | None]]:
-    """{stack: the rate its search found in each block, None where it found none}."""
+def found(run: Path, figure: str) -> dict[str, list[float | None]]:
+    """{stack: the figure in each block, None where a trial says nothing}."""
     rows = [json.loads(file.read_text()) for file in sorted(run.glob("trials/*.json"))]
-    rates: dict[str, list[float | None]] = {}
+    figures: dict[str, list[float | None]] = {}
     for row in sorted(rows, key=lambda row: row["block"]):
         valid = row["verdict"] != "INVALID"
-        rates.setdefault(row["stack"], []).append(row["rate_per_s"] if valid else None)
-    return rates
+        figures.setdefault(row["stack"], []).append(row[figure] if valid else None)
+    return figures
 
 
 def main() -> int:
     """Copy, measure, tell. Returns the runner's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--settings", default="litserve", help=f"all, or of {', '.join(SETTINGS)}")
+    parser.add_argument("--load", default="search", help="search, or an open load of group.toml")
     parser.add_argument("--blocks", type=int, default=5)
     chosen = parser.parse_args()
     settings = list(SETTINGS) if chosen.settings == "all" else chosen.settings.split(",")
@@ -92,23 +95,28 @@ def main() -> int:
     results = Path(os.environ.get("RESULTS") or HOME / "results").resolve()
     before = set(results.glob("*"))
     variables = {
-        "STUDY_GROUPS": str(copy_group(settings, chosen.blocks)),
+        "STUDY_GROUPS": str(copy_group(settings, chosen.load, chosen.blocks)),
         "GROUP": STACK.parent.name,
         "STACK": "",
         "PROFILE": "litserve",
         "RESULTS": str(results),
     }
     command = [sys.executable, "-P", "-m", "bench", "bench"]
-    done = subprocess.run(command, cwd=ROOT, env={**os.environ, **variables}, check=False)
+    runner = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **variables})
+    code: int | None = None
+    while code is None:
+        with contextlib.suppress(KeyboardInterrupt):  # the runner stops what it has started
+            code = runner.wait()
     run = os.environ.get("RUN") or next((f.name for f in set(results.glob("*")) - before), "")
-    for stack, rates in found(results / run).items():
-        print(f"{stack:<26}", *(f"{rate:6.1f}" if rate else "     –" for rate in rates))
+    figure = "rate_per_s" if chosen.load == "search" else "goodput"
+    for stack, blocks in found(results / run, figure).items():
+        print(f"{stack:<26}{figure}", *(f"{one:7.2f}" if one else "      –" for one in blocks))
     compared = results / run / "comparisons.json"
     for one in json.loads(compared.read_text())["comparisons"] if compared.exists() else []:
         if one["metric"] == "rate_per_s" and one["ratio"] is not None:
             low, high = one["ratio_low"], one["ratio_high"]
             print(f"{one['stack_a']} / {one['stack_b']}: {one['ratio']:.2f} ({low:.2f}–{high:.2f})")
-    return done.returncode
+    return code
 
 
 if __name__ == "__main__":

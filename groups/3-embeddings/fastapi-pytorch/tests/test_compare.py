@@ -27,7 +27,7 @@ def test_the_copied_group(compare: Any, tmp_path: Path, monkeypatch: pytest.Monk
     has no such stack. Breaks if a file that both share is moved."""
     assert "litserve" not in [folder.name for folder in config.stack_folders(STACK.parent)]
     monkeypatch.setattr(compare, "HOME", tmp_path)
-    groups = compare.copy_group(list(compare.SETTINGS), 3)
+    groups = compare.copy_group(list(compare.SETTINGS), "search", 3)
     (folder,) = groups.iterdir()
     assert config.load_group(folder).profiles["litserve"].blocks == 3
     names = [found.name for found in config.stack_folders(folder)]
@@ -46,4 +46,4 @@ def test_what_a_run_found(compare: Any, tmp_path: Path):
     for block, verdict in ((2, "VALID"), (1, "INVALID")):
         row = f'{{"block": {block}, "stack": "a", "verdict": "{verdict}", "rate_per_s": 7.5}}'
         (tmp_path / "trials" / f"{block}.json").write_text(row)
-    assert compare.found(tmp_path) == {"a": [None, 7.5]}
+    assert compare.found(tmp_path, "rate_per_s") == {"a": [None, 7.5]}
