@@ -114,6 +114,10 @@ serve: tools ## start one stack by hand: GROUP=1 STACK=triton; Ctrl-C stops it
 template: tools ## a stack as a service of your own: STACK=1-image-classification/triton TO=../my-service
 	@$(STUDY_PYTHON) -m bench template
 
+.PHONY: image
+image: tools ## build a stack's container image: GROUP=1 STACK=triton; BASE=… instead of the Dockerfile's base
+	@$(STUDY_PYTHON) -m bench image
+
 .PHONY: test
 test: tools $(REPORTS_TEST)/ready ## all tests, the end-to-end smoke run included
 	@$(STUDY_PYTHON) -m bench k6

@@ -28,7 +28,7 @@ from bench.settings import VARIABLES
 from bench.tools import uv
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
-NEEDS_AN_ENGINE = ("docker ", "podman ")
+NEEDS_AN_ENGINE = re.compile(r"([A-Z_]+=\S+ )*(docker|podman) ")
 ARTEFACT = "path/to/artefact"
 
 
@@ -43,7 +43,7 @@ def steps(readme: str) -> list[tuple[str, str]]:
         found += [
             ("sh", line)
             for line in joined.splitlines()
-            if line.strip() and not line.startswith((*NEEDS_AN_ENGINE, "#"))
+            if line.strip() and not line.startswith("#") and not NEEDS_AN_ENGINE.match(line)
         ]
     return found
 
@@ -75,6 +75,14 @@ def parameter(folder: Path) -> Any:
     slow = any("\npytestmark = pytest.mark.slow" in file.read_text() for file in tests)
     name = f"{folder.parent.name}/{folder.name}"
     return pytest.param(folder, marks=[pytest.mark.slow] if slow else [], id=name)
+
+
+def healthy(home: Path, environ: dict[str, str]) -> bool | None:
+    """What the container's health check says of a server on the usual port; None without one."""
+    if not (home / "healthcheck.py").exists():
+        return None
+    check = [sys.executable, "-P", "healthcheck.py"]
+    return subprocess.run(check, cwd=home, env=environ, check=False, timeout=30).returncode == 0
 
 
 @pytest.mark.parametrize(
@@ -127,8 +135,10 @@ def test_the_readme_works_as_written(folder: Path, tmp_path: Path) -> None:
                 asked += 1
                 assert done.stdout.strip(), f"{text}: no answer"
         assert server is not None and asked >= 2, "the README does not show how to call the server"
+        assert healthy(home, environ) in (True, None), "its container would be restarted for ever"
         server.terminate()
         assert server.wait(stack.stop_timeout_s) == 0
+        assert healthy(home, environ) in (False, None), "its container would never be restarted"
     finally:
         if server is not None and server.poll() is None:
             for process in psutil.Process(server.pid).children(recursive=True):

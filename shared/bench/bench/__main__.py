@@ -13,6 +13,7 @@ from bench.cpus import split_cpus
 from bench.crosscheck import crosscheck
 from bench.errors import StackFailed, StackSkipped, UserError
 from bench.goals import calibrate_fully
+from bench.images import image_target
 from bench.lock import INTERRUPTS, machine_to_ourselves
 from bench.overhead import overhead
 from bench.processes import adopt_orphans
@@ -112,10 +113,17 @@ def run_requests(settings: Settings, console: Console) -> int:
         return requests_target(settings, split_cpus(dict(os.environ)), report)
 
 
+def run_image(settings: Settings, console: Console) -> int:
+    """`make image`."""
+    with Reporter(console) as report:
+        return image_target(settings, report)
+
+
 TARGETS = {
     "crosscheck": run_crosscheck,
     "bench": run_bench,
     "doctor": run_doctor,
+    "image": run_image,
     "k6": run_k6_build,
     "serve": run_serve,
     "calibrate": run_calibrate,

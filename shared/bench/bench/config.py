@@ -115,6 +115,14 @@ class Interface:
 
 
 @dataclass(frozen=True)
+class InContainer:
+    """What a stack's image wants: its base on each device, and its own names for our variables."""
+
+    base: dict[str, str]
+    environment: dict[str, str]
+
+
+@dataclass(frozen=True)
 class Stack:
     """One serving stack: how it is started, when it is ready, how it is called.
 
@@ -133,6 +141,7 @@ class Stack:
     max_batch: dict[str, int]
     container_only: bool
     image: str | None
+    container: InContainer
     requires: tuple[Requirement, ...]
     command: tuple[str, ...]
     prepare: tuple[str, ...]
@@ -274,6 +283,10 @@ def load_stack(folder: Path) -> Stack:
         max_batch=per_device(data.get("max_batch")),
         container_only=data.get("container_only", False),
         image=data.get("image"),
+        container=InContainer(
+            base=per_device(data.get("container", {}).get("base")),
+            environment=data.get("container", {}).get("environment", {}),
+        ),
         requires=tuple(Requirement(**table) for table in data.get("requires", [])),
         command=tuple(start["command"]),
         prepare=tuple(start.get("prepare", [])),

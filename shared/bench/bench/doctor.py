@@ -2,16 +2,16 @@
 
 import os
 import shutil
-import subprocess
 import sys
 
 from rich.console import Console
 from rich.table import Table
 
 from bench import config, gpu
+from bench.containers import find_engine
 from bench.cpus import format_cpus, split_cpus
 from bench.environments import find_python
-from bench.errors import UserError
+from bench.errors import StackSkipped, UserError
 from bench.install import is_installed, why_not
 from bench.paths import BUILD, ROOT
 from bench.settings import Settings, resolve_device
@@ -20,25 +20,15 @@ from bench.tools import go_on_path
 NEEDED_GB = 20
 
 
-def container_engine() -> str | None:
-    """A container engine that answers, or None; a client without its daemon is none."""
-    for name in ("docker", "podman", "nerdctl"):
-        if shutil.which(name):
-            try:
-                said = subprocess.run([name, "info"], capture_output=True, timeout=10, check=False)
-            except (OSError, subprocess.TimeoutExpired):
-                continue
-            if said.returncode == 0:
-                return name
-    return None
-
-
 def machine_lines() -> list[tuple[bool, str, str]]:
     """(fine, what, finding) for the machine itself."""
     split = split_cpus(dict(os.environ))
     free = shutil.disk_usage(ROOT).free / 1e9
     devices = gpu.describe(gpu.handles())
-    engine = container_engine()
+    try:
+        engine = find_engine().name
+    except StackSkipped as none:
+        engine = f"none: {none}"
     go = go_on_path()
     return [
         (True, "Python", sys.version.split()[0]),
@@ -51,7 +41,7 @@ def machine_lines() -> list[tuple[bool, str, str]]:
         (free > NEEDED_GB, "disk", f"{free:.0f} GB free, a full set-up takes about {NEEDED_GB} GB"),
         (True, "GPU", ", ".join(d["name"] for d in devices) or "none: DEVICE=auto means cpu"),
         (True, "Go", go or "none new enough on PATH: a pinned one is set up"),
-        (True, "container engine", engine or "none answers: container-only stacks are skipped"),
+        (True, "container engine", engine),
         (
             (BUILD / "tools" / "bin" / "k6").exists() or not (BUILD / "tools").exists(),
             "k6",
@@ -83,8 +73,11 @@ def diagnose(settings: Settings, console: Console) -> int:
             fix = f"; {skipped.fix}" if skipped.fix else ""
             shown.add_row(name, interfaces, "[yellow]skipped[/]", f"{skipped}{fix}")
         else:
-            python = find_python(stack.python) or ""
-            done = "installed" if is_installed(stack, device) else "installed by the first run"
-            shown.add_row(name, interfaces, "[green]runs[/]", f"{done}, {python}")
+            if settings.runtime == "container":
+                how = "as a container: its image is built or pulled by the first run"
+            else:
+                done = "installed" if is_installed(stack, device) else "installed by the first run"
+                how = f"{done}, {find_python(stack.python) or ''}"
+            shown.add_row(name, interfaces, "[green]runs[/]", how)
     console.print(shown)
     return 0

@@ -1,12 +1,24 @@
 """Make a stack ready to be started: prerequisites, environment, conversions from the artefact."""
 
 import shutil
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.artefact import Artefact
 from bench.commands import run_shown
 from bench.config import Stack
+from bench.containers import (
+    Image,
+    as_caller,
+    environment_words,
+    find_engine,
+    flags_of,
+    inside,
+    once_words,
+    remember,
+)
 from bench.digests import combined, file_digest, folder_digest
 from bench.environments import (
     check_requirements,
@@ -18,60 +30,80 @@ from bench.environments import (
     size_mb,
 )
 from bench.errors import StackFailed, StackSkipped
+from bench.images import ensure_image, version_in
 from bench.paths import BUILD
 from bench.progress import Reporter
-from bench.server import environment_for
+from bench.server import environment_for, run_mark
+from bench.settings import Settings
 from bench.toml_files import where
 
 
 @dataclass(frozen=True)
 class Installed:
-    """A stack that can be started. `env` is None under RUNTIME=ambient."""
+    """A stack that can be started: from its environment (`env` is None under RUNTIME=ambient) or,
+    under RUNTIME=container, from its image.
+    """
 
     stack: Stack
     env: Path | None
     version: str | None
     lock_sha256: str | None
     install_mb: float | None
+    image: Image | None = None
 
 
-def install(stack: Stack, device: str, runtime: str, report: Reporter) -> Installed:
+def install(stack: Stack, device: str, settings: Settings, report: Reporter) -> Installed:
     """Install a stack. Raises StackSkipped if it can't run here, StackFailed if that goes wrong."""
-    if stack.container_only:
-        raise StackSkipped(
-            f"it comes as a container only, and {no_containers()}",
-            fix=f"run it by hand, as {where(stack.folder / 'README.md')} says",
-        )
+    runtime = settings.runtime
     if runtime == "container":
-        raise StackSkipped(
-            "RUNTIME=container is not supported by the runner yet", fix="use RUNTIME=native"
-        )
+        return install_image(stack, device, settings, report)
+    if stack.container_only:
+        raise container_only(stack)
     check_requirements(stack.requires, find_python(stack.python))
     if runtime == "ambient":
         return Installed(stack, None, installed_version(None, stack.server[device]), None, None)
     env = ensure_environment(stack.folder, device, report, stack.python)
-    lock = lock_for(stack.folder, device)
     return Installed(
         stack,
         env,
         installed_version(env, stack.server[device]),
-        file_digest(lock) if lock else None,
+        lock_digest(stack, device),
         size_mb(env),
     )
 
 
-def no_containers() -> str:
-    """Why no container can be measured on this machine."""
-    if not any(shutil.which(engine) for engine in ("docker", "podman")):
-        return "there is no container engine (docker, podman) here"
-    return "the runner does not measure containers yet"
+def install_image(stack: Stack, device: str, settings: Settings, report: Reporter) -> Installed:
+    """`install` under RUNTIME=container: its image, built or pulled."""
+    flags = flags_of(settings.container_flags)
+    image = ensure_image(stack, device, report, settings.base, flags)
+    remember(image.engine)
+    version = version_in(image, stack.server[device])
+    return Installed(stack, None, version, lock_digest(stack, device), image.size_mb, image)
+
+
+def lock_digest(stack: Stack, device: str) -> str | None:
+    """SHA-256 of its lock for a device, if it has one."""
+    lock = lock_for(stack.folder, device)
+    return file_digest(lock) if lock else None
+
+
+def container_only(stack: Stack) -> StackSkipped:
+    """Why such a stack is not measured natively."""
+    return StackSkipped(
+        "it comes as a container only, and RUNTIME=container was not asked for",
+        fix=f"make bench RUNTIME=container STACK={stack.folder.parent.name}/{stack.id}; "
+        f"by hand: {where(stack.folder / 'README.md')}",
+    )
 
 
 def why_not(stack: Stack, device: str, runtime: str) -> StackSkipped | None:
-    """What `install` would skip this stack for, found out without installing anything."""
+    """What `install` would skip this stack for, as far as is known before anything is fetched."""
     try:
-        if stack.container_only or runtime == "container":
-            raise StackSkipped(f"it comes as a container only, and {no_containers()}")
+        if runtime == "container":
+            find_engine()
+            return None
+        if stack.container_only:
+            raise container_only(stack)
         check_requirements(stack.requires, find_python(stack.python))
         if runtime == "native" and lock_for(stack.folder, device) is None:
             raise StackSkipped(f"no requirements.{device}.lock")
@@ -119,6 +151,7 @@ def prepare(
     if not stack.prepare:
         return server_variables(artefact, device, threads, stack.precision, None)
     sources = [artefact.digest, installed.lock_sha256 or "", device, folder_digest(stack.folder)]
+    sources += [installed.image.id] if installed.image else []
     key = combined([*sources, stack.precision])[:16]
     home = BUILD / "prepared" / stack.folder.parent.name / stack.id / key
     variables = server_variables(artefact, device, threads, stack.precision, home)
@@ -128,12 +161,19 @@ def prepare(
     building = home.with_name(f"{key}.partial")
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(parents=True)
-    env = environment_for(installed.env, {**variables, "PREPARED_DIR": str(building)}, {})
-    program = shutil.which(stack.prepare[0], path=env["PATH"])
-    if program is None:
-        raise StackFailed(f"there is no command {stack.prepare[0]!r} in its environment")
+    told = {**variables, "PREPARED_DIR": str(building)}
+    if installed.image and not stack.container_only:
+        command, env = prepare_inside(installed.image, stack, told), None
+    else:
+        # An image that is not ours need not hold what prepares for it: this Python does.
+        home_env = Path(sys.prefix) if installed.image else installed.env
+        env = environment_for(home_env, told, {})
+        program = shutil.which(stack.prepare[0], path=env["PATH"])
+        if program is None:
+            raise StackFailed(f"there is no command {stack.prepare[0]!r} in its environment")
+        command = [program, *stack.prepare[1:]]
     run_shown(
-        [program, *stack.prepare[1:]],
+        command,
         cwd=stack.folder,
         env=env,
         show=lambda line: report.detail(f"{stack.id}: {line}"),
@@ -141,3 +181,20 @@ def prepare(
     )
     building.rename(home)
     return variables
+
+
+def prepare_inside(image: Image, stack: Stack, variables: Mapping[str, str]) -> list[str]:
+    """The command that converts the artefact with the stack's own image."""
+    inner, mounts = inside({**variables, "PREPARED_DIR": ""})
+    inner["PREPARED_DIR"] = "/prepared"
+    return once_words(
+        image,
+        run_mark(),
+        stack.prepare,
+        [
+            *as_caller(image.engine),
+            *mounts,
+            *("-v", f"{variables['PREPARED_DIR']}:/prepared"),
+            *environment_words(inner),
+        ],
+    )

@@ -6,6 +6,7 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from bench import containers
 from bench.errors import UserError
 from bench.paths import BUILD
 from bench.processes import MARK, end_processes, marked
@@ -34,6 +35,8 @@ def machine_to_ourselves(report: Reporter) -> Generator[None]:
         lock.truncate(0)
         lock.write(f"make bench, process {os.getpid()},")
         lock.flush()
+        if left := containers.remove_leftovers(run_mark()):
+            report.note(f"removed {left} container(s) that an interrupted run left")
         if left := marked(run_mark()):
             report.note(f"ending {len(left)} process(es) that an interrupted run left running")
             end_processes(left, 5)
@@ -44,6 +47,7 @@ def machine_to_ourselves(report: Reporter) -> Generator[None]:
         finally:
             # An interrupt may have come between a start and whoever would have stopped it.
             handlers = {one: signal.signal(one, signal.SIG_IGN) for one in INTERRUPTS}
+            containers.remove_leftovers(run_mark())
             end_processes(marked(run_mark()), 5)
             os.environ.pop(MARK, None)
             for one, handler in handlers.items():

@@ -6,6 +6,7 @@ import signal
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
 import psutil
 
@@ -60,6 +61,14 @@ def marked(mark: str) -> list[int]:
         if not zombie and any(word.startswith(wanted) for word in variables):
             found.append(int(entry.name))
     return found
+
+
+class Meter(Protocol):
+    """What tells the usage of a server or a generator."""
+
+    def read(self) -> Usage:
+        """Its usage now."""
+        ...
 
 
 class TreeMeter:

@@ -9,7 +9,7 @@ from types import TracebackType
 from typing import Any
 
 from bench import gpu
-from bench.processes import TreeMeter
+from bench.processes import Meter, TreeMeter
 
 PERIOD_S = 0.1
 
@@ -17,8 +17,8 @@ PERIOD_S = 0.1
 class Sampler:
     """Collects rows for `samples.parquet` while it is open."""
 
-    def __init__(self, server_pid: int, devices: list[Any]) -> None:
-        self.server = TreeMeter(server_pid)
+    def __init__(self, server: Meter, devices: list[Any]) -> None:
+        self.server = server
         self.generator: TreeMeter | None = None
         self.devices = devices
         self.rows: list[dict[str, float | int | None]] = []
@@ -49,6 +49,10 @@ class Sampler:
             )
             due = max(due + PERIOD_S, time.monotonic())
             self.done.wait(due - time.monotonic())
+
+    def peak_bytes(self) -> int:
+        """The most memory that one of its readings showed."""
+        return max((int(row["server_rss_bytes"] or 0) for row in self.rows), default=0)
 
     def __enter__(self) -> "Sampler":
         self.thread.start()

@@ -35,11 +35,13 @@ def served(
         raise UserError(
             f"PRECISION={precision}: {group.id}/{stack.id} has none of that name, {hint}"
         )
-    installed = at_precision(install(stack, device, settings.runtime, report), precision)
+    installed = at_precision(install(stack, device, settings, report), precision)
     variables = prepare(installed, artefact, device, len(cpus.server), report)
     report.step(f"starting {group.id}/{stack.id}")
     mark = f"{BUILD}:serve:{os.getpid()}"
-    running = server.start(installed.stack, installed.env, variables, cpus.server, logs, mark)
+    running = server.start(
+        *(installed.stack, installed.env, variables, cpus.server, logs, mark), installed.image
+    )
     try:
         server.wait_ready(running)
         yield running, artefact

@@ -14,25 +14,41 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bench import containers
+from bench.cgroups import CgroupMeter
 from bench.config import Stack
+from bench.containers import LABEL, Container, Image
 from bench.errors import StackFailed
+from bench.knobs import knobs_of
 from bench.paths import BUILD, ROOT
-from bench.processes import MARK, descendants, end_processes, marked
+from bench.processes import (
+    MARK,
+    Meter,
+    TreeMeter,
+    descendants,
+    end_processes,
+    marked,
+    tree_pss_bytes,
+)
 
 HOST = "127.0.0.1"
 
 
 @dataclass
 class Running:
-    """A started server. `mark` finds its processes even if they left the tree."""
+    """A started server. `mark` finds its processes even if they left the tree.
+
+    Of one in a container, `process` is the engine's client, which ends with it and as it.
+    """
 
     stack: Stack
     process: subprocess.Popen[bytes]
     mark: str
     ports: dict[str, int]
     env: dict[str, str]
-    state: Path
+    state: Path | None
     logs: Path
+    container: Container | None = None
     started: float = field(default_factory=time.monotonic)
     stopped: bool = False
 
@@ -52,7 +68,28 @@ class Running:
 
     def processes(self) -> set[int]:
         """All of the server's processes, those that left its tree included."""
+        if self.container:
+            return containers.cgroup(self.container).pids()
         return {*descendants(self.pid), *marked(self.mark)}
+
+    def meter(self) -> Meter:
+        """What reads its CPU time and memory. Raises StackFailed if a container has ended."""
+        if self.container:
+            return CgroupMeter(containers.cgroup(self.container))
+        return TreeMeter(self.pid)
+
+    def memory_bytes(self) -> int:
+        """Its memory now: PSS of its tree, or what its container's cgroup holds. Slow."""
+        if self.container:
+            return containers.cgroup(self.container).memory_bytes()
+        return tree_pss_bytes(self.pid)
+
+    def ending(self) -> str:
+        """How it ended by itself, in words."""
+        how = f"exited with code {self.process.returncode}"
+        if self.container and containers.killed_for_memory(self.container):
+            return f"was killed for memory: it went over its container's limit ({how})"
+        return how
 
 
 def run_mark(run_id: str = "") -> str:
@@ -137,9 +174,14 @@ def start(
     cpus: Sequence[int],
     logs: Path,
     mark: str,
+    image: Image | None = None,
 ) -> Running:
-    """Start a stack's server with ports and a scratch folder of its own. Raises StackFailed."""
+    """Start a stack's server, from `image` if there is one, with ports and a scratch folder of its
+    own. Raises StackFailed.
+    """
     ports = free_ports(stack.ports)
+    if image is not None:
+        return start_container(stack, image, variables, ports, cpus, logs, mark)
     states = BUILD / "state"
     states.mkdir(parents=True, exist_ok=True)
     state = Path(tempfile.mkdtemp(prefix=f"{stack.id}-", dir=states))
@@ -159,6 +201,53 @@ def start(
         shutil.rmtree(state, ignore_errors=True)
         raise
     return Running(stack, process, full[MARK], ports, full, state, logs)
+
+
+def own_variables(variables: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, str]:
+    """What a server is told by the runner alone, and not by the shell it was started from."""
+    told = {
+        "HOST": HOST,
+        "PYTHONUNBUFFERED": "1",
+        "OMP_NUM_THREADS": variables.get("THREADS", "1"),
+    }
+    return {**told, **variables, **{f"{name.upper()}_PORT": str(p) for name, p in ports.items()}}
+
+
+def start_container(
+    stack: Stack,
+    image: Image,
+    variables: Mapping[str, str],
+    ports: Mapping[str, int],
+    cpus: Sequence[int],
+    logs: Path,
+    mark: str,
+) -> Running:
+    """Start a stack's server as a container, attached to its output. Raises StackFailed.
+
+    A Dockerfile's image starts what it says itself, an upstream one stack.toml's command.
+    """
+    mark = f"{mark}:{uuid.uuid4().hex[:8]}"
+    told = own_variables(variables, ports)
+    places = {"host": HOST, "model_dir": "/model", "prepared_dir": "/prepared"}
+    places |= {name.lower(): value for name, value in told.items() if name.lower() not in places}
+    own_names = {name: text.format(**places) for name, text in stack.container.environment.items()}
+    full = {**knobs_of(stack.folder, {*told}, inside=True), **told, **own_names, MARK: mark}
+    upstream = stack.image != "Dockerfile"
+    container = Container(image.engine, f"{LABEL}-{stack.id}-{mark[-8:]}")
+    containers.remember(image.engine)
+    logs.mkdir(parents=True, exist_ok=True)
+    process = spawn(
+        containers.run_words(
+            *(image, container.name, mark, full, cpus),
+            [word.format(**places) for word in stack.command] if upstream else (),
+        ),
+        cwd=stack.folder,
+        env={**os.environ, MARK: mark},
+        cpus=cpus,
+        stdout=logs / "server.stdout",
+        stderr=logs / "server.stderr",
+    )
+    return Running(stack, process, mark, dict(ports), full, None, logs, container)
 
 
 def last_words(logs: Path, lines: int = 4) -> str:
@@ -192,10 +281,7 @@ def wait_ready(running: Running) -> float:
         if is_ready(running):
             return time.monotonic() - running.started
         if not running.alive():
-            raise StackFailed(
-                f"exited with code {running.process.returncode} before it was ready: "
-                f"{last_words(running.logs)}"
-            )
+            raise StackFailed(f"{running.ending()} before it was ready: {last_words(running.logs)}")
         time.sleep(0.05)
     raise StackFailed(
         f"not ready after {running.stack.ready_timeout_s:.0f} s: {last_words(running.logs)}"
@@ -210,6 +296,8 @@ def stop(running: Running) -> str | None:
     if running.stopped:
         return None
     running.stopped = True
+    if running.container:
+        return stop_container(running, running.container)
     fault: str | None = None
     timeout = running.stack.stop_timeout_s
     if running.alive():
@@ -240,5 +328,29 @@ def stop(running: Running) -> str | None:
         names = len(left)
         end_processes(left, 2)
         fault = fault or f"left {names} process(es) behind: ended"
-    shutil.rmtree(running.state, ignore_errors=True)
+    if running.state:
+        shutil.rmtree(running.state, ignore_errors=True)
     return fault
+
+
+def stop_container(running: Running, container: Container) -> str | None:
+    """`stop` for a server in a container: the engine stops it, and it is removed."""
+    stack, fault = running.stack, None
+    if running.alive():
+        if stack.stop:
+            containers.ask(
+                *(container.engine, "exec", container.name, *stack.stop),
+                timeout_s=stack.stop_timeout_s,
+            )
+        fault = containers.stop_container(container, running.process, stack.stop_timeout_s)
+        if containers.killed_for_memory(container):
+            fault = fault or "a process of it was killed for memory: over its container's limit"
+    unremoved = containers.remove(container)
+    try:
+        running.process.wait(10)
+    except subprocess.TimeoutExpired:
+        running.process.kill()
+        running.process.wait()
+    # What the engine itself started for it may outlast the container by a moment.
+    end_processes(marked(running.mark), 5)
+    return fault or unremoved

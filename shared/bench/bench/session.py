@@ -13,7 +13,6 @@ from bench.gate import pass_again, pass_gate
 from bench.install import Installed
 from bench.plan import Start, Trial, variant_of
 from bench.probing import search
-from bench.processes import TreeMeter, tree_pss_bytes
 from bench.progress import Reporter
 from bench.quiet import wait_until_quiet
 from bench.server import Running
@@ -39,13 +38,15 @@ def stack_row(
         "server_version": installed.version,
         "precision": installed.stack.precision,
         "install_mb": installed.install_mb,
+        "image": installed.image.name if installed.image else None,
+        "image_id": installed.image.id if installed.image else None,
         **more,
     }
 
 
 def quieten(bench: Bench, running: Running, report: Reporter) -> dict[str, str]:
     """Wait for a quiet machine before a trial. Returns what still disturbs it, by code."""
-    meter = TreeMeter(running.pid)
+    meter = running.meter()
     return wait_until_quiet(
         lambda: read_machine(meter.read().cpu_ns, gpu.handles(), running.processes),
         bench.cpus.count,
@@ -123,9 +124,12 @@ def run_start(
     unused = gpu.read(devices).memory_bytes or 0
     try:
         report.step(f"{place}: starting")
-        running = server.start(stack, installed.env, variables, bench.cpus.server, logs, bench.mark)
+        running = server.start(
+            *(stack, installed.env, variables, bench.cpus.server, logs, bench.mark),
+            installed.image,
+        )
         ready_s = server.wait_ready(running)
-        idle_mb = tree_pss_bytes(running.pid) / 1e6
+        idle_mb = running.memory_bytes() / 1e6
         processes = len(running.processes())
         for name in interfaces:
             facts[name] = {"ready_s": ready_s, "memory_idle_mb": idle_mb, "processes": processes}

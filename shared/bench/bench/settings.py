@@ -28,6 +28,8 @@ VARIABLES = {
     "CLIENT_CPUS": "CPUs of generator, runner and samplers; default: the other half",
     "RUN": "continue this run; or the run that replay, recompute and other targets act on",
     "DURATION": "seconds of each measured window, instead of the profile's",
+    "BASE": "base image of one STACK's container, instead of its Dockerfile's own",
+    "CONTAINER_FLAGS": "further words for the engine's `run`, like --memory=2g",
     "RESULTS": "the results folder; default: results/",
 }
 
@@ -47,6 +49,8 @@ class Settings:
     run: str | None
     duration_s: float | None
     precision: str | None = None
+    base: str | None = None
+    container_flags: str | None = None
 
 
 def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
@@ -77,6 +81,8 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         run=environ.get("RUN") or None,
         duration_s=duration,
         precision=environ.get("PRECISION") or None,
+        base=environ.get("BASE") or None,
+        container_flags=environ.get("CONTAINER_FLAGS") or None,
     )
 
 

@@ -79,6 +79,8 @@ def select(settings: Settings) -> list[tuple[Group, Profile, list[Stack]]]:
             hint = did_you_mean(settings.precision, sorted(precisions))
             raise UserError(f"PRECISION={settings.precision}: no selected stack has it, {hint}")
         parts.append((group, profile, stacks))
+    if settings.base and sum(len(stacks) for _, _, stacks in parts) != 1:
+        raise UserError(f"BASE={settings.base}: name the one stack with STACK=<group>/<stack>")
     known = {i.name for _, _, stacks in parts for stack in stacks for i in stack.interfaces}
     if settings.interface and settings.interface not in known:
         hint = did_you_mean(settings.interface, sorted(known))
@@ -124,7 +126,7 @@ def set_up(
     part = Part(group, profile, models, payloads, artefacts, {}, {}, [])
     for stack in stacks:
         try:
-            part.installed[stack.id] = install(stack, run.device, settings.runtime, report)
+            part.installed[stack.id] = install(stack, run.device, settings, report)
         except StackSkipped as skipped:
             fix = f"; to change that: {skipped.fix}" if skipped.fix else ""
             report.note(f"skipping {group.id}/{stack.id}: {skipped}{fix}")

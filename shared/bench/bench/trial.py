@@ -14,7 +14,7 @@ from bench.cpus import CpuSplit
 from bench.errors import StackFailed
 from bench.generator import Generated, load_plan, make_plan, run_k6
 from bench.plan import Trial, steady_s
-from bench.processes import reset_peak, tree_peak_excess_bytes, tree_pss_bytes
+from bench.processes import reset_peak, tree_peak_excess_bytes
 from bench.sampler import Sampler
 from bench.server import Running
 from bench.store import write_json
@@ -129,7 +129,7 @@ def generate(
         folder=folder,
     )
     devices = gpu.handles() if bench.device == "cuda" else []
-    with Sampler(running.pid, devices) as sampler:
+    with Sampler(running.meter(), devices) as sampler:
         watch = Watch(running, sampler)
         generated = run_k6(
             bench.k6,
@@ -143,10 +143,20 @@ def generate(
             keep_going=running.alive,
         )
     if not running.alive():
-        raise StackFailed(f"the server exited with code {running.process.returncode}")
+        raise StackFailed(f"the server {running.ending()}")
     if set(watch.edges) != {"start", "end"}:
         raise StackFailed("k6 never said when its window began")
     return generated, watch
+
+
+def memory_peak_bytes(running: Running, sampler: Sampler) -> int:
+    """The most memory a server held since its peak was reset.
+
+    Of a container the sampler's readings: its cgroup's own high-water mark counts page cache too.
+    """
+    if running.container:
+        return max(running.memory_bytes(), sampler.peak_bytes())
+    return running.memory_bytes() + tree_peak_excess_bytes(running.pid)
 
 
 def measure(
@@ -172,7 +182,7 @@ def measure(
     generated, watch = generate(
         bench, running, artefact, trial, load, rate, seconds, trial.seed, folder
     )
-    peak = tree_pss_bytes(running.pid) + tree_peak_excess_bytes(running.pid)
+    peak = memory_peak_bytes(running, watch.sampler)
     metrics.store_records(folder / "records.csv", folder / "requests.parquet")
     (folder / "records.csv").unlink()
     metrics.store_samples(watch.sampler.rows, folder / "samples.parquet")

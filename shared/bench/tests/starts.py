@@ -15,6 +15,7 @@ from rich.console import Console
 from bench import server
 from bench.artefact import Artefact
 from bench.config import Interface, Load, Stack, load_stack
+from bench.containers import Image
 from bench.install import Installed
 from bench.paths import BUILD, K6_SOURCE
 from bench.plan import Start, Trial
@@ -69,7 +70,9 @@ class Place:
         profile = replace(self.bench.profile, window_s=window_s)
         return replace(self, bench=replace(self.bench, group=group, profile=profile, **other))
 
-    def serve(self, stack: Stack, rates: dict[str, float] | None = None) -> Served:
+    def serve(
+        self, stack: Stack, rates: dict[str, float] | None = None, image: Image | None = None
+    ) -> Served:
         """Serve one start of a stack with all loads of the group."""
         served = Served()
         trials = tuple(a_trial(load) for load in self.bench.group.loads.values())
@@ -88,7 +91,7 @@ class Place:
 
         run_start(
             self.bench,
-            Installed(stack, None, None, None, None),
+            Installed(stack, None, None, None, None, image),
             self.artefact,
             {"THREADS": "1"},
             Start(GROUP.name, stack.id, "digest", 1, trials),
