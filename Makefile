@@ -144,7 +144,7 @@ $(LINT)/ready: shared/bench/requirements.lint.lock $(STUDY)/ready
 	@touch $@
 
 .PHONY: lint
-lint: $(LINT)/ready $(REPORTS)/ready ## ruff, pyright, gofmt, vet, staticcheck, sqlfluff
+lint: $(LINT)/ready $(REPORTS)/ready ## ruff, pyright, gofmt, vet, staticcheck, sqlfluff, hadolint
 	@$(LINT)/bin/ruff check . && $(LINT)/bin/ruff format --check .
 	@$(LINT)/bin/pyright && $(LINT)/bin/pyright -p reports
 	@cd shared/metrics/sql && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
@@ -152,6 +152,7 @@ lint: $(LINT)/ready $(REPORTS)/ready ## ruff, pyright, gofmt, vet, staticcheck, 
 	@cd queries && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd shared/k6 && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet ./...
 	@cd shared/k6 && CGO_ENABLED=0 go tool -modfile=../supply/go.mod staticcheck ./...
+	@$(LINT)/bin/hadolint groups/*/*/Dockerfile
 
 SUPPLY := $(BUILD)/envs/supply
 $(SUPPLY)/ready: shared/supply/requirements.lock $(STUDY)/ready

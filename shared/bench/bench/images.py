@@ -8,7 +8,7 @@ from typing import Any
 
 from bench import machine
 from bench.commands import run_shown
-from bench.config import Stack, find_groups, find_stacks, load_stack, where
+from bench.config import Stack, find_groups, find_stacks, load_stack
 from bench.containers import (
     ContainerEngine,
     Image,
@@ -23,6 +23,7 @@ from bench.errors import StackFailed, StackSkipped, UserError
 from bench.progress import Reporter
 from bench.server import run_mark
 from bench.settings import Settings, resolve_device
+from bench.toml_files import where
 
 PULL_S = 3600.0
 

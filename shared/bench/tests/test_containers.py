@@ -1,11 +1,12 @@
 """Servers in containers: what the engine is told, and what is made of what it says.
 
-The engine is a double (engine_double.py): these tests say nothing about a real one. `.ci/containers`
-runs a stack in real containers.
+The engine is a double (engine_double.py): these tests say nothing about a real one. In
+`.ci/containers` a stack runs in real containers.
 """
 
 import json
 import os
+import re
 import sys
 import time
 from dataclasses import dataclass, replace
@@ -93,11 +94,11 @@ def test_an_engine_that_does_not_answer_is_none(
     assert find_engine().name == "docker"
     double.set("info", "1")
     monkeypatch.setenv("PATH", f"{double.home / 'bin'}:{double.home}")
-    with pytest.raises(StackSkipped, match="docker does not answer.*Cannot connect") as skipped:
+    with pytest.raises(StackSkipped, match=r"docker does not answer.*Cannot connect") as skipped:
         find_engine()
     assert skipped.value.fix
     monkeypatch.setenv("PATH", str(double.home))
-    with pytest.raises(StackSkipped, match="no container engine.*docker, podman, nerdctl"):
+    with pytest.raises(StackSkipped, match=r"no container engine.*docker, podman, nerdctl"):
         find_engine()
 
 
@@ -127,7 +128,12 @@ def test_a_container_is_shut_in_and_told_what_a_process_is(
     for wanted in (
         *("--read-only", "--cap-drop=ALL", "--security-opt=no-new-privileges", "--network=host"),
         *("--cpuset-cpus=0", "--pull=never", "--memory=2g", "--no-healthcheck"),
-        *(f"{tmp_path}:/model:ro", f"{LABEL}=test:x", "MODEL_DIR=/model", "STATE_DIR=/state"),
+        *(
+            f"{tmp_path}:/model:ro",
+            f"{LABEL}={running.mark}",
+            "MODEL_DIR=/model",
+            "STATE_DIR=/state",
+        ),
         *(f"HTTP_PORT={running.ports['http']}", "HOST=127.0.0.1", "OMP_WAIT_POLICY=PASSIVE"),
         f"ADDRESS=127.0.0.1:{running.ports['http']}=/model",
     ):
@@ -154,7 +160,7 @@ def test_an_upstream_image_starts_the_command_of_stack_toml(double: Double, tmp_
     [
         ("dies", "exited with code 3 before it was ready: .*no model in /model"),
         ("memory", "was killed for memory.*code 137"),
-        ("serves", "not ready after 1 s"),
+        ("waits", "not ready after 1 s"),
     ],
 )
 def test_a_container_that_fails_has_a_row_that_says_so(
@@ -167,8 +173,6 @@ def test_a_container_that_fails_has_a_row_that_says_so(
     )
     assert served.reasons("closed-2") == {"NOT_MEASURED"}
     assert served.start["status"] == "failed" and served.start["image_id"] == "sha256:ab"
-    import re
-
     assert re.search(says, served.start["reason"]), served.start
     assert double.told("rm") and not list(double.home.glob("*.state"))
 
@@ -233,11 +237,12 @@ def test_an_image_out_of_reach_skips_its_stack(double: Double, tmp_path: Path) -
     """The bug this would catch: no registry here, told as a fault of the stack's."""
     container = read_settings({"RUNTIME": "container"})
     stack = replace(load_stack(GROUP / "steady"), image=UPSTREAM)
-    with pytest.raises(StackSkipped, match="can't be pulled.*no route to the registry"):
+    with pytest.raises(StackSkipped, match=r"can't be pulled.*no route to the registry"):
         install(stack, "cpu", container, REPORT)
     double.set("pullable", UPSTREAM)
     found = install(stack, "cpu", container, REPORT)
     assert found.image and found.image.name == UPSTREAM and found.install_mb == 123.4
+    assert found.version == "1.2.3"
     with pytest.raises(StackSkipped, match="names no image"):
         install(replace(stack, image=None), "cpu", container, REPORT)
 
@@ -270,7 +275,7 @@ PURE = "31 24 0:26 /box /sys/fs/cgroup rw,relatime - cgroup2 cgroup2 rw"
 def test_a_containers_cgroup_is_found(
     memberships: str, mounts: str, controller: str, folder: str | None
 ) -> None:
-    """Version 1, 2 or both, and seen from inside a box. Broken by accounting for the whole machine."""
+    """Version 1, 2 or both, and from inside a box. Broken by taking the whole machine's."""
     found = folder_of(memberships, mounts, controller)
     assert (str(found) if found else None) == folder
 

@@ -14,6 +14,7 @@ from bench.config import load_stack
 from bench.errors import StackSkipped
 from bench.install import install
 from bench.progress import Reporter
+from bench.settings import read_settings
 
 FOLDER = Path(__file__).resolve().parents[1]
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "encoder.onnx")
@@ -46,7 +47,7 @@ def artefact(tmp_path: Path) -> Path:
 def test_it_is_skipped_natively_with_the_reason() -> None:
     """The bug this would catch: a stand-in, or a failure, where nothing can run."""
     with pytest.raises(StackSkipped, match="container only") as skipped:
-        install(load_stack(FOLDER), "cpu", "native", Reporter(Console(quiet=True)))
+        install(load_stack(FOLDER), "cpu", read_settings({}), Reporter(Console(quiet=True)))
     assert "tei/README.md" in (skipped.value.fix or "")
 
 
