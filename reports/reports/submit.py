@@ -18,8 +18,8 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 
+from bench.knobs import LIBRARY, SECRET, words_in
 from bench.paths import GROUPS
-from bench.starting import LIBRARY, SECRET, words_in
 from reports.files import results_folder
 from reports.validate import faults
 

@@ -1,6 +1,7 @@
 """Which CPUs the server gets and which the generator, the runner and the samplers get."""
 
 import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,7 +33,7 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     return tuple(sorted(cpus))
 
 
-def format_cpus(cpus: tuple[int, ...]) -> str:
+def format_cpus(cpus: Sequence[int]) -> str:
     """(0, 1, 5) -> '0,1,5'."""
     return ",".join(map(str, cpus))
 

@@ -75,7 +75,7 @@ def window(
             on_start = None
             if sampled:
                 devices = gpu.handles() if device == "cuda" else []
-                sampler = stack.enter_context(Sampler(running.pid, devices))
+                sampler = stack.enter_context(Sampler(TreeMeter(running.pid), devices))
                 on_start = sampler.watch_generator
             found = run_k6(
                 k6,
