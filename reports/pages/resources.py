@@ -110,6 +110,7 @@ def where_the_time_goes(
         ("cpu_cores", "CPU over time", "cores"),
         ("memory_mb", "Memory over time", "MB"),
         ("gpu_utilization", "GPU over time", "share"),
+        ("gpu_memory_mb", "GPU memory over time", "MB"),
         ("power_w", "Power over time", "W"),
         ("throughput_per_s", "Throughput over time", f"{unit}/s"),
     ):
