@@ -6,6 +6,7 @@ and check evaluates, and what they name is in nixpkgs.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -73,6 +74,7 @@ def test_each_stack_has_a_shell_and_a_template(environ: dict[str, str]) -> None:
         assert set(shells[system]) == {"default", *names}
     assert shells["aarch64-darwin"] == ["default"]
     assert set(evaluated(environ, "templates", "builtins.attrNames")) == names
+    assert set(re.findall(r"\.#([\w-]+)", (ROOT / "README.md").read_text())) <= names
 
 
 def test_a_shell_brings_what_its_stack_requires(environ: dict[str, str]) -> None:
