@@ -5,6 +5,7 @@ The server replaces this process, so that signals and the process id are its own
 
 import importlib.util
 import os
+import shutil
 import sys
 import sysconfig
 import tempfile
@@ -35,6 +36,11 @@ class Settings:
     eager: bool
 
 
+def compiler() -> str | None:
+    """The C++ compiler that torch.compile uses on a CPU, if there is one."""
+    return shutil.which(os.environ.get("CXX", "g++"))
+
+
 def settings() -> Settings:
     """Read the environment. Exits with a message where a value can't work."""
     env = os.environ
@@ -55,7 +61,7 @@ def settings() -> Settings:
         max_num_seqs=env.get("MAX_NUM_SEQS", "64" if cpu else "256"),
         queue=env.get("QUEUE", "128" if cpu else "1024"),
         drain_s=env.get("DRAIN_S", "60"),
-        eager=env.get("EAGER", "1" if cpu else "0") == "1",
+        eager=env.get("EAGER", "1" if cpu and not compiler() else "0") == "1",
     )
     for name in NUMBERS:
         value = getattr(read, name)
