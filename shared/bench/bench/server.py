@@ -87,7 +87,7 @@ class Running:
     def ending(self) -> str:
         """How it ended by itself, in words."""
         how = f"exited with code {self.process.returncode}"
-        if self.container and containers.killed_for_memory(self.container):
+        if self.container and containers.killed_for_memory(self.container, self.logs):
             return f"was killed for memory: it went over its container's limit ({how})"
         return how
 
@@ -236,12 +236,13 @@ def start_container(
     container = Container(image.engine, f"{LABEL}-{stack.id}-{mark[-8:]}")
     containers.remember(image.engine)
     logs.mkdir(parents=True, exist_ok=True)
+    (logs / "oom").unlink(missing_ok=True)
     process = spawn(
         containers.run_words(
             *(image, container.name, mark, full, cpus),
             [word.format(**places) for word in stack.command] if upstream else (),
         ),
-        cwd=stack.folder,
+        cwd=logs,
         env={**os.environ, MARK: mark},
         cpus=cpus,
         stdout=logs / "server.stdout",
@@ -343,7 +344,7 @@ def stop_container(running: Running, container: Container) -> str | None:
                 timeout_s=stack.stop_timeout_s,
             )
         fault = containers.stop_container(container, running.process, stack.stop_timeout_s)
-        if containers.killed_for_memory(container):
+        if containers.killed_for_memory(container, running.logs):
             fault = fault or "a process of it was killed for memory: over its container's limit"
     unremoved = containers.remove(container)
     try:

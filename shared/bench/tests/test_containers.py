@@ -160,6 +160,7 @@ def test_an_upstream_image_starts_the_command_of_stack_toml(double: Double, tmp_
     [
         ("dies", "exited with code 3 before it was ready: .*no model in /model"),
         ("memory", "was killed for memory.*code 137"),
+        ("memory file", "was killed for memory.*code 137"),
         ("waits", "not ready after 1 s"),
     ],
 )
