@@ -252,4 +252,6 @@ def remove_leftovers(mark: str) -> int:
         for name in found.stdout.split():
             remove(Container(engine, name))
             removed += 1
+        if found.returncode == 0:
+            file.unlink(missing_ok=True)
     return removed
