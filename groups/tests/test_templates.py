@@ -70,7 +70,7 @@ def lend(service: Path, group: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_in_a_service_leads_back(name: str, tmp_path: Path) -> None:
     """An import, a link or a path into the checkout works for us and breaks where we are not."""
-    service = tmp_path / "my service"
+    service = tmp_path / "my-service"
     make_service(NAMES[name], service)
     for file in service.rglob("*"):
         if ".git" in file.relative_to(service).parts or not file.is_file():
@@ -104,6 +104,7 @@ def test_nothing_in_a_service_leads_back(name: str, tmp_path: Path) -> None:
         ("", "a", "say which one"),
         ("nothing", "a", "no such stack"),
         (QUICK, "theirs", "is there already"),
+        (QUICK, "My Service", "lower case"),
         (QUICK, "theirs/notes/a", "can't be written"),
     ],
 )
