@@ -35,7 +35,7 @@ def usable(folder: Folder, view: str, columns: Sequence[Column], files: int) -> 
 def state(files: Iterable[File]) -> str:
     """A digest of all paths and tokens: it differs when any file does."""
     listed = "\0".join(f"{path}\0{token}" for path, token in files)
-    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def attach(db: duckdb.DuckDBPyConnection, cached: Path, private: Path, name: str) -> str | None:

@@ -87,13 +87,14 @@ def _local(root: str, raw: bool) -> list[File]:
     """By hand rather than by glob: a stat a file, which is what a hundred thousand of them bear."""
     found: list[File] = []
     for run in _list(root, "", []):
-        for folder in _list(f"{root}/{run}", f"{run}/", found):
+        inside = _text(run)
+        for folder in _list(f"{root}/{run}", f"{inside}/", found):
             if folder in FOLDERS:
-                _list(f"{root}/{run}/{folder}", f"{run}/{folder}/", found)
+                _list(f"{root}/{run}/{folder}", f"{inside}/{folder}/", found)
             elif folder == "raw" and raw:
                 for trial in _list(f"{root}/{run}/raw", "", []):
-                    inner = f"{run}/raw/{trial}"
-                    _list(f"{root}/{inner}", f"{inner}/", found)
+                    place = f"{inside}/raw/{_text(trial)}/"
+                    _list(f"{root}/{run}/raw/{trial}", place, found)
     return found
 
 
@@ -110,7 +111,7 @@ def _list(folder: str, inside: str, found: list[File]) -> list[str]:
             for entry in entries:
                 name = entry.name
                 if name.endswith(ENDINGS):
-                    found.append(File(inside + name, _token(entry)))
+                    found.append(File(inside + _text(name), _token(entry)))
                 elif entry.is_dir():
                     folders.append(name)
     except OSError:
@@ -118,6 +119,11 @@ def _list(folder: str, inside: str, found: list[File]) -> list[str]:
     finally:
         os.close(at)
     return folders
+
+
+def _text(name: str) -> str:
+    """A name that can be told; one that is no UTF-8 is none of ours, and then found no more."""
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
 def _token(entry: os.DirEntry[str]) -> str:
