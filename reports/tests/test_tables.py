@@ -76,6 +76,10 @@ def test_each_group_has_a_table(results: Path) -> None:
         "### [1-image-classification](groups/1-image-classification/)",
         "### [2-text](groups/2-text/)",
     ]
+    heading = (
+        "| load, stack, interface | tokens/s | first token p50 ms | per token p50 ms | p50 ms |"
+    )
+    assert heading in text
     assert "| closed-4, gamma, rest | 10.2 | 80 | – | 50 | – | – | 3× VALID |" in text
     assert "- Too few blocks, or only one stack: no answer." in text
 
