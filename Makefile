@@ -144,7 +144,7 @@ $(LINT)/ready: shared/bench/requirements.lint.lock $(STUDY)/ready
 	@touch $@
 
 .PHONY: lint
-lint: $(LINT)/ready $(REPORTS)/ready ## ruff, pyright, gofmt, vet, staticcheck, sqlfluff, hadolint
+lint: $(LINT)/ready $(REPORTS)/ready lint-workflows ## ruff, pyright, gofmt, vet, staticcheck, sqlfluff, hadolint, and lint-workflows
 	@$(LINT)/bin/ruff check . && $(LINT)/bin/ruff format --check .
 	@$(LINT)/bin/pyright && $(LINT)/bin/pyright -p reports
 	@cd shared/metrics/sql && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .

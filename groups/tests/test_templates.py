@@ -70,7 +70,7 @@ def lend(service: Path, group: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_nothing_in_a_service_leads_back(name: str, tmp_path: Path) -> None:
     """An import, a link or a path into the checkout works for us and breaks where we are not."""
-    service = tmp_path / "my service"
+    service = tmp_path / "my-service"
     make_service(NAMES[name], service)
     for file in service.rglob("*"):
         if ".git" in file.relative_to(service).parts or not file.is_file():
@@ -104,6 +104,7 @@ def test_nothing_in_a_service_leads_back(name: str, tmp_path: Path) -> None:
         ("", "a", "say which one"),
         ("nothing", "a", "no such stack"),
         (QUICK, "theirs", "is there already"),
+        (QUICK, "My Service", "lower case"),
         (QUICK, "theirs/notes/a", "can't be written"),
     ],
 )
@@ -183,10 +184,13 @@ def test_a_service_runs_and_answers(name: str, tmp_path: Path) -> None:
     finally:
         os.killpg(running.pid, signal.SIGINT)
         running.wait(stack.stop_timeout_s + 30)
-    if name != QUICK:
-        done = make(service, "bench", "PROFILE=smoke")
+    if name == QUICK:
+        return
+    (block,) = re.findall(r"^```sh\n(.*?)^```$", (service / "README.md").read_text(), re.M | re.S)
+    for line in block.splitlines():
+        done = make(service, *line.split()[1:])
         assert done.returncode == 0, done.stdout + done.stderr
-        assert list(service.glob("results/*/trials/*.json"))
+    assert list(service.glob("results/*/trials/*.json"))
 
 
 def first_call(service: Path, port: str) -> str:

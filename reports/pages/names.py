@@ -14,7 +14,7 @@ NAMES = {
     "goodput": ("within the limit", "%", "more"),
     "serving_efficiency": ("of the bare engine", "%", "more"),
     "cpu_cores_used": ("CPU", "cores", "less"),
-    "memory_peak_mb": ("memory, peak", "MB", "less"),
+    "memory_peak_mb": ("peak memory", "MB", "less"),
     "gpu_utilization": ("GPU busy", "%", "less"),
     "gpu_memory_mb": ("GPU memory", "MB", "less"),
     "power_w": ("power", "W", "less"),

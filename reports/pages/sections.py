@@ -5,7 +5,8 @@ from typing import Any
 
 from pages import charts
 from pages.charts import Figure, Scales
-from pages.names import MEASURES, NAMES, name_of
+from pages.names import MEASURES
+from pages.resources import precisions, where_the_time_goes
 
 Row = dict[str, Any]
 COMPARED = (
@@ -26,40 +27,6 @@ COMPARED = (
     "gpu_memory_mb",
     "energy_j_per_unit",
 )
-RESOURCES = (
-    "throughput_per_s",
-    "cpu_cores_used",
-    "memory_peak_mb",
-    "memory_mb_per_1000",
-    "kv_cache_usage",
-    "gpu_utilization",
-    "gpu_memory_mb",
-    "power_w",
-    "energy_j_per_unit",
-)
-BY_LOAD = {
-    "batch_mean": (
-        "Batches really executed",
-        "Payloads executed together, mean, as the server tells, under each load.",
-    ),
-    "padding_waste": (
-        "How much of the work is padding",
-        "Tokens that the model computes for each one that was asked: 1 is no waste. As the server"
-        " tells.",
-    ),
-    "tokens_per_s": (
-        "Input tokens a second",
-        "Without padding, as the server tells: how much text goes through.",
-    ),
-    "throughput_per_user_per_s": (
-        "What each caller gets",
-        "Throughput over the callers that share it.",
-    ),
-    "tokens_per_chunk": (
-        "Tokens in a chunk",
-        "Where it is above 1, a gap between chunks is more than a gap between tokens.",
-    ),
-}
 STREAMED = {
     "ttft": "From the intended start to the first chunk with text; a queue is in it.",
     "tpot": "From the first token to the last, over the tokens between: how fast the text runs on.",
@@ -82,9 +49,9 @@ def figures(
     families = [f for f in FAMILIES if any(family(row) == f for row in rows)]
     found: dict[str, list[Figure]] = {
         "compare": _compare(known),
-        "load": _load(scales, families, known) + _streams(scales, rows, families, known),
-        "time": _time(scales, known, unit, tables),
-        "precisions": _precisions(scales, unit, tables),
+        "load": _load(scales, families, known, unit) + _streams(scales, rows, families, known),
+        "time": where_the_time_goes(scales, known, unit, tables),
+        "precisions": precisions(scales, unit, tables),
         "complexity": _complexity(scales, unit, tables),
         "cost": _cost(scales, unit, tables),
         "trust": _trust(tables),
@@ -122,7 +89,7 @@ def _compare(known: set[str]) -> list[Figure]:
     )
 
 
-def _load(scales: Scales, families: list[str], known: set[str]) -> list[Figure]:
+def _load(scales: Scales, families: list[str], known: set[str], unit: str) -> list[Figure]:
     found: list[Figure] = []
     for one in families:
         title, axis = FAMILIES[one]
@@ -150,6 +117,18 @@ def _load(scales: Scales, families: list[str], known: set[str]) -> list[Figure]:
                     family=one,
                 )
             )
+    if "users" in families and "throughput_per_s" in known:
+        title, axis = FAMILIES["users"]
+        found.append(
+            Figure(
+                "throughput-users",
+                f"Throughput against load: {title}",
+                "Where the curve bends down or flat, more callers only wait longer.",
+                charts.against_load(scales, axis, f"{unit}/s"),
+                figures=("throughput_per_s",),
+                family="users",
+            )
+        )
     if any(name.startswith("latency_p") for name in known):
         found.append(
             Figure(
@@ -189,100 +168,6 @@ def _streams(scales: Scales, rows: list[Row], families: list[str], known: set[st
                 )
             )
     return found
-
-
-def _time(scales: Scales, known: set[str], unit: str, tables: dict[str, list[Row]]) -> list[Figure]:
-    found: list[Figure] = []
-    parts = [name for name in ("queue_ms", "inference_ms", "rest_ms") if name in known]
-    if "inference_ms" in parts:
-        found.append(
-            Figure(
-                "where",
-                "Where a request's time goes, as the server tells",
-                "Means. A part that a server does not tell is missing; where it charges each"
-                " request with its whole batch, there is no rest.",
-                charts.stacked(
-                    "ms", [name_of(name, unit) for name in parts], ("#c9a227", "#0b84c4", "#9aa5b1")
-                ),
-                figures=tuple(parts),
-                workload=True,
-            )
-        )
-    singles = {
-        "serving_efficiency": (
-            "Speed kept of the bare engine",
-            "1 is the same model on the same CPUs in a bare process. Above 1.02 the engine's own"
-            " measurement is at fault.",
-            1.0,
-        ),
-        "service_time_p50_ms": (
-            "What each interface takes",
-            "From the actual send to the last byte, median.",
-            None,
-        ),
-    }
-    for name, (title, caption, rule) in singles.items():
-        if name in known:
-            axis = "share of the engine" if rule else "ms"
-            spec = charts.bars(scales, axis, rule)
-            found.append(Figure(name, title, caption, spec, figures=(name,), workload=True))
-    for name in RESOURCES:
-        if name in known:
-            named = NAMES[name][0].format(unit=unit)
-            title = f"{named[0].upper()}{named[1:]} under one load"
-            if name == "throughput_per_s":
-                title = "Throughput, to read beside the resources below"
-            spec = charts.bars(scales, NAMES[name][1].format(unit=unit).replace("%", "share"))
-            found.append(
-                Figure(
-                    f"use-{name}",
-                    title,
-                    "Mean over the blocks.",
-                    spec,
-                    figures=(name,),
-                    workload=True,
-                )
-            )
-    streams = "ttft_p50_ms" in known
-    for name, (title, caption) in BY_LOAD.items():
-        if name in known and (streams or name != "throughput_per_user_per_s"):
-            spec = charts.by_load(scales, name_of(name, unit).removesuffix(", ×"))
-            found.append(Figure(f"by-load-{name}", title, caption, spec, figures=(name,)))
-    for name, title, axis in (
-        ("cpu_cores", "CPU over time", "cores"),
-        ("memory_mb", "Memory over time", "MB"),
-        ("gpu_utilization", "GPU over time", "share"),
-        ("power_w", "Power over time", "W"),
-        ("throughput_per_s", "Throughput over time", f"{unit}/s"),
-    ):
-        if any(row["figure"] == name for row in tables["time"]):
-            found.append(
-                Figure(
-                    f"time-{name}",
-                    title,
-                    "One line a trial of the first block, from its raw records.",
-                    charts.over_time(scales, axis),
-                    source="time",
-                    figures=(name,),
-                    workload=True,
-                )
-            )
-    return found
-
-
-def _precisions(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list[Figure]:
-    if not tables["precisions"]:
-        return []
-    return [
-        Figure(
-            "precisions",
-            "Throughput at each precision",
-            "The same stack and load. Each precision is an experiment of its own: it is compared"
-            " with other stacks only at that precision.",
-            charts.bars(scales, f"{unit}/s"),
-            source="precisions",
-        )
-    ]
 
 
 def _complexity(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list[Figure]:

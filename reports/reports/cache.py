@@ -5,6 +5,7 @@ folder has changed, the database is asked as it lies there: nothing is copied in
 """
 
 import hashlib
+import os
 import shutil
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -35,7 +36,7 @@ def usable(folder: Folder, view: str, columns: Sequence[Column], files: int) -> 
 def state(files: Iterable[File]) -> str:
     """A digest of all paths and tokens: it differs when any file does."""
     listed = "\0".join(f"{path}\0{token}" for path, token in files)
-    return hashlib.sha256(listed.encode("utf-8", "surrogateescape")).hexdigest()
+    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def attach(db: duckdb.DuckDBPyConnection, cached: Path, private: Path, name: str) -> str | None:
@@ -62,7 +63,8 @@ def attach(db: duckdb.DuckDBPyConnection, cached: Path, private: Path, name: str
 
 def save(db: duckdb.DuckDBPyConnection, schema: str, cached: Path, made_in: str) -> None:
     """Keep a schema's tables; a cache that can't be written only costs the next call time."""
-    partial = cached.with_suffix(".partial")
+    # A name of this process's own: two may save at once, and the last one whole stays.
+    partial = cached.with_suffix(f".{os.getpid()}.partial")
     try:
         cached.parent.mkdir(parents=True, exist_ok=True)
         partial.unlink(missing_ok=True)

@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,6 +16,7 @@ from reports.columns import RESULTS
 # <run>/run.json, <run>/stacks/x.json, <run>/raw/<trial>/requests.parquet: nothing lies deeper.
 FOLDERS = ("stacks", "trials")
 ENDINGS = (".json", ".parquet")
+_name = attrgetter("name")
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ def results_folder(given: str | None = None) -> Folder:
 
 
 def list_files(folder: Folder, *, raw: bool = True) -> list[File]:
-    """Every file that may hold results, by path; the raw records only if `raw`.
+    """Every file that may hold results, always in one order; the raw records only if `raw`.
 
     Raises FolderError if storage can't be reached.
     """
@@ -57,7 +59,7 @@ def list_files(folder: Folder, *, raw: bool = True) -> list[File]:
         from reports import storage
 
         return sorted(storage.listed(folder))
-    return sorted(_local(folder.address, raw))
+    return _local(folder.address, raw)
 
 
 def matching(files: Iterable[File], patterns: Sequence[str]) -> list[list[File]]:
@@ -87,13 +89,14 @@ def _local(root: str, raw: bool) -> list[File]:
     """By hand rather than by glob: a stat a file, which is what a hundred thousand of them bear."""
     found: list[File] = []
     for run in _list(root, "", []):
-        for folder in _list(f"{root}/{run}", f"{run}/", found):
+        inside = _text(run)
+        for folder in _list(f"{root}/{run}", f"{inside}/", found):
             if folder in FOLDERS:
-                _list(f"{root}/{run}/{folder}", f"{run}/{folder}/", found)
+                _list(f"{root}/{run}/{folder}", f"{inside}/{folder}/", found)
             elif folder == "raw" and raw:
                 for trial in _list(f"{root}/{run}/raw", "", []):
-                    inner = f"{run}/raw/{trial}"
-                    _list(f"{root}/{inner}", f"{inner}/", found)
+                    place = f"{inside}/raw/{_text(trial)}/"
+                    _list(f"{root}/{run}/raw/{trial}", place, found)
     return found
 
 
@@ -107,12 +110,18 @@ def _list(folder: str, inside: str, found: list[File]) -> list[str]:
     try:
         # By descriptor: a stat then need not walk the whole path.
         with os.scandir(at) as entries:
-            for entry in entries:
+            for entry in sorted(entries, key=_name):
                 name = entry.name
-                if name.endswith(ENDINGS):
-                    found.append(File(inside + name, _token(entry)))
-                elif entry.is_dir():
-                    folders.append(name)
+                if not name.endswith(ENDINGS):
+                    if entry.is_dir():
+                        folders.append(name)
+                    continue
+                try:
+                    stat = entry.stat()
+                    token = f"{stat.st_size}-{stat.st_mtime_ns}"
+                except OSError:
+                    token = ""
+                found.append(File(inside + (name if name.isascii() else _text(name)), token))
     except OSError:
         pass
     finally:
@@ -120,12 +129,9 @@ def _list(folder: str, inside: str, found: list[File]) -> list[str]:
     return folders
 
 
-def _token(entry: os.DirEntry[str]) -> str:
-    try:
-        stat = entry.stat()
-    except OSError:
-        return ""
-    return f"{stat.st_size}-{stat.st_mtime_ns}"
+def _text(name: str) -> str:
+    """A name that can be told; one that is no UTF-8 is none of ours, and then found no more."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def _read_local(file: Path) -> bytes | str:

@@ -12,6 +12,7 @@ from reports.columns import RESULTS
 from reports.documents import Row, markdown, number, selected
 from reports.files import Folder, results_folder
 from reports.front_page import standard
+from reports.stack_list import stacks
 
 ROOT = RESULTS.parent
 
@@ -126,6 +127,7 @@ TABLES: dict[str, Callable[[Folder], str]] = {
     "overhead": overhead,
     "crosscheck": crosscheck,
     "calibration": calibration,
+    "stacks": lambda folder: stacks(folder, ROOT / "groups"),
     "standard": standard,
 }
 DOCUMENTS = (ROOT / "README.md", ROOT / "shared" / "crosscheck" / "README.md")

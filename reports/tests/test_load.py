@@ -1,6 +1,7 @@
 """The views over a results folder, whole, damaged and hostile."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -80,6 +81,19 @@ def test_a_damaged_trial_is_named_and_the_rest_load(
     assert len(loaded.warnings) == 1
     assert f"{RUN}/trials/bad.json" in loaded.warnings[0]
     assert named in loaded.warnings[0]
+
+
+def test_a_name_that_is_no_text_is_named(results: Path) -> None:
+    """File names are bytes. Broken by handing them on as they come: no encoding takes them."""
+    for place in (b"trials/\xff.json", b"raw/\xfe/requests.parquet"):
+        file = Path(os.fsdecode(os.fsencode(results / RUN) + b"/" + place))
+        file.parent.mkdir(exist_ok=True)
+        file.write_text("{}")
+    with open_results(Folder(str(results)), raw=True) as loaded:
+        assert ask(loaded.db, "select count(*) from trials")[0].rows == [(6,)]
+        assert ask(loaded.db, "select count(*) from requests")[0].rows == [(2,)]
+    trial, records = loaded.warnings
+    assert r"trials/\udcff.json" in trial and r"raw/\udcfe/requests.parquet" in records
 
 
 def test_a_value_of_the_wrong_type_is_named(results: Path) -> None:

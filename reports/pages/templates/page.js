@@ -75,10 +75,11 @@ function matching(loadMatters) {
   return found;
 }
 
-// The load of charts that show only one: the one chosen, or the first of those that were measured here.
-function oneLoad(found) {
+// The load of charts that show only one: the one chosen, or the first of those that they have rows of.
+function oneLoad(rows) {
   if (state.load !== "all") return state.load;
-  return page.loads.find((load) => found.some((i) => points.get("load", i) === load)) ?? null;
+  const measured = new Set(rows);
+  return page.loads.find((load) => measured.has(load)) ?? null;
 }
 
 function family(i) {
@@ -113,7 +114,7 @@ function pointRows(chart) {
   // A curve over loads shows all of them.
   let found = matching(!chart.family);
   if (chart.workload) {
-    const load = oneLoad(found);
+    const load = oneLoad(found.map((i) => points.get("load", i)));
     found = found.filter((i) => points.get("load", i) === load);
   }
   if (chart.family) found = found.filter((i) => family(i) === chart.family);
@@ -148,13 +149,18 @@ function pointRows(chart) {
 function tableRows(chart) {
   const name = { scatter: "complexity" }[chart.source] ?? chart.source;
   const table = tables[name];
-  const found = [];
+  const fits = [];
   for (let i = 0; i < (table?.n ?? 0); i++) {
     const one = row(table, i);
     if (!same((part) => one[part])) continue;
     if (one.interface && state.interface !== "all" && one.interface !== state.interface) continue;
     if (chart.figures.length && !chart.figures.includes(one.figure)) continue;
-    if (chart.workload && one.load !== oneLoad(matching(true))) continue;
+    fits.push(one);
+  }
+  const load = chart.workload ? oneLoad(fits.map((one) => one.load)) : null;
+  const found = [];
+  for (const one of fits) {
+    if (chart.workload && one.load !== load) continue;
     if (chart.source === "scatter" && one.component !== state.component) continue;
     if (chart.source === "precisions" && state.load !== "all" && one.load !== state.load) continue;
     const stack = one.title ?? page.titles[one.stack] ?? one.stack;

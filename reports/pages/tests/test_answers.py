@@ -150,6 +150,8 @@ def test_the_limit_is_told(golden: Golden) -> None:
         "The limit, latency ≤ 250 ms for 95% of requests, is held by alpha and missed by"
         " beta (50%)."
     )
+    near = [*rows[:3], *trials("beta", (10, 10, 10), goodput=0.9499, slo_met=False)]
+    assert said(golden(near))[0].text.endswith("missed by beta (94.9%).")
 
 
 def test_degraded_trials_are_told(golden: Golden) -> None:

@@ -38,12 +38,11 @@ def browser() -> Generator[Browser]:
 
 
 def write_samples(folder: Path) -> None:
-    """Ten seconds of a core and 500 MB, and an answer in each second."""
+    """Ten seconds of a core, 500 MB and half a GPU, and an answer in each second."""
     second = 1_000_000_000
-    samples = [
-        {"t_ns": n * second, "server_cpu_ns": n * second, "server_rss_bytes": 500_000_000}
-        for n in range(11)
-    ]
+    used = {"server_rss_bytes": 500_000_000, "gpu_memory_bytes": 2_000_000_000}
+    used |= {"gpu_utilization": 0.5, "gpu_power_w": 70.0}
+    samples = [{"t_ns": n * second, "server_cpu_ns": n * second} | used for n in range(11)]
     store_samples(samples, folder / "samples.parquet")
     line = "0,{n},3,{t},{t},{t},{t},0,,,200,true,1,99,\n"
     csv = folder / "records.csv"

@@ -11,6 +11,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 
 from bench.cgroups import Cgroup, cgroup_of
 from bench.cpus import format_cpus
@@ -196,9 +197,12 @@ def cgroup(container: Container) -> Cgroup:
     return cgroup_of(int(pid))
 
 
-def killed_for_memory(container: Container) -> bool:
-    """Whether the kernel ended a process of it for going over its memory limit."""
-    return inspect(container, "{{.State.OOMKilled}}") == "true"
+def killed_for_memory(container: Container, logs: Path) -> bool:
+    """Whether the kernel ended a process of it for going over its memory limit.
+
+    podman 4's monitor tells it by a file where the client was started, and podman itself doesn't.
+    """
+    return (logs / "oom").exists() or inspect(container, "{{.State.OOMKilled}}") == "true"
 
 
 def stop_container(
@@ -248,4 +252,6 @@ def remove_leftovers(mark: str) -> int:
         for name in found.stdout.split():
             remove(Container(engine, name))
             removed += 1
+        if found.returncode == 0:
+            file.unlink(missing_ok=True)
     return removed

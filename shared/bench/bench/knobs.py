@@ -5,6 +5,9 @@ import re
 from collections.abc import Collection
 from pathlib import Path
 
+from bench.digests import IGNORED
+from bench.settings import VARIABLES
+
 # Read by libraries below a server, which its own files need not name.
 LIBRARY = re.compile(
     "(OMP|KMP|GOMP|MKL|OPENBLAS|BLIS|MALLOC|LD|CUDA|NVIDIA|NCCL|TORCH|PYTORCH|ORT)_"
@@ -21,7 +24,9 @@ def words_in(folder: Path) -> set[str]:
     texts = (
         file.read_text(errors="replace")
         for file in folder.rglob("*")
-        if file.suffix in TEXT and file.is_file()
+        if file.suffix in TEXT
+        and file.is_file()
+        and not IGNORED & set(file.relative_to(folder).parts)
     )
     return {word for text in texts for word in re.findall(r"\b[A-Z][A-Z0-9_]+\b", text)}
 
@@ -36,7 +41,7 @@ def knobs_of(folder: Path, given: Collection[str], *, inside: bool = False) -> d
     return {
         name: value
         for name, value in sorted(os.environ.items())
-        if name not in {*given, *COMMON}
+        if name not in {*given, *COMMON, *VARIABLES}
         and not name.startswith(("PYTHON", "VIRTUAL_ENV"))
         and (name in own or LIBRARY.match(name))
         and not SECRET.search(name)

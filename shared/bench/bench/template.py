@@ -42,6 +42,7 @@ VENDORED = (
 OF_THE_GROUP = ("group.toml", "model", "payloads")
 # Tests that hold this checkout's own promises. The service's are its own.
 LEFT_OUT = {"__pycache__", ".pytest_cache", "node_modules", "tests"}
+NAME = re.compile(r"[a-z0-9]+([._-][a-z0-9]+)*")
 LINK = re.compile(r"\[([^\]]+)\]\(((?!https?:|#)[^)]+)\)")
 
 
@@ -55,6 +56,10 @@ def template(settings: Settings, console: Console) -> int:
     if not asked:
         raise UserError("say where to: make template STACK=<group>/<stack> TO=../my-service")
     to = Path(asked).resolve()
+    if not NAME.fullmatch(to.name):
+        raise UserError(
+            f"TO={asked}: its image will have this name: lower case letters, digits and - only"
+        )
     if to.exists() and (not to.is_dir() or any(to.iterdir())):
         raise UserError(f"TO={asked}: is there already; name a folder that isn't")
     make_service(folders[0], to)

@@ -55,7 +55,9 @@ def run(words: list[str]) -> int:
         return 0
     name, does = after(words, "--name"), read("run", "waits")
     state = HOME / f"{name}.state"
-    if does in ("dies", "memory"):
+    if does == "memory file":
+        Path("oom").touch()
+    if does in ("dies", "memory", "memory file"):
         state.write_text(f"0 {str(does == 'memory').lower()} {after(words, '--label')}")
         print("no model in /model", file=sys.stderr)
         return 3 if does == "dies" else 137

@@ -18,11 +18,12 @@ from rich.console import Console
 from starts import GROUP, Place, Quiet, echo
 
 from bench import containers, images, server
+from bench import install as install_module
 from bench.cgroups import Cgroup, CgroupMeter, cgroup_of, folder_of
 from bench.config import InContainer, Stack, load_stack
 from bench.containers import ENGINES, LABEL, Container, Image, find_engine, remove_leftovers
 from bench.errors import StackFailed, StackSkipped, UserError
-from bench.install import install
+from bench.install import Installed, install, prepare
 from bench.paths import ROOT
 from bench.server import run_mark
 from bench.settings import read_settings
@@ -160,6 +161,7 @@ def test_an_upstream_image_starts_the_command_of_stack_toml(double: Double, tmp_
     [
         ("dies", "exited with code 3 before it was ready: .*no model in /model"),
         ("memory", "was killed for memory.*code 137"),
+        ("memory file", "was killed for memory.*code 137"),
         ("waits", "not ready after 1 s"),
     ],
 )
@@ -245,6 +247,27 @@ def test_an_image_out_of_reach_skips_its_stack(double: Double, tmp_path: Path) -
     assert found.version == "1.2.3"
     with pytest.raises(StackSkipped, match="names no image"):
         install(replace(stack, image=None), "cpu", container, REPORT)
+
+
+def test_what_must_be_converted_is_converted_by_the_image(
+    double: Double, place: Place, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken by converting with another version than the one that serves, by an artefact that can
+    be written to, or by files that the caller can't remove."""
+    monkeypatch.setattr(install_module, "BUILD", tmp_path)
+    stack = in_container(echo("none"), prepare=("python", "-P", "prepare.py"))
+    installed = Installed(stack, None, None, None, None, an_image())
+    variables = prepare(installed, place.artefact, "cpu", 1, REPORT)
+    made = Path(variables["PREPARED_DIR"])
+    assert made.is_dir() and made.is_relative_to(tmp_path)
+    (words,) = double.told("run")
+    assert f"{place.artefact.folder}:/model:ro" in words and "--network=none" in words
+    assert f"{made.with_name(made.name + '.partial')}:/prepared" in words
+    assert words[words.index("--user") + 1] == f"{os.getuid()}:{os.getgid()}"
+    assert words[-4:] == ["python", "localhost/echo:test", "-P", "prepare.py"]
+    assert "PREPARED_DIR=/prepared" in words and "MODEL_DIR=/model" in words
+    prepare(installed, place.artefact, "cpu", 1, REPORT)
+    assert len(double.told("run")) == 1, "converted twice"
 
 
 def test_a_base_is_for_one_stack() -> None:

@@ -58,14 +58,18 @@ def test_inherited_variables_that_matter_are_kept(
     What it doesn't read, secrets and this machine's paths of the checkout stay out."""
     shutil.copytree(GROUP / "steady", tmp_path / "steady")
     (tmp_path / "steady" / "server.py").write_text(
-        'environ["QUEUE_LIMIT"], environ["HUB_TOKEN"], environ["CACHE_HOME"]'
+        'environ["QUEUE_LIMIT"], environ["HUB_TOKEN"], environ["CACHE_HOME"], STACK = HERE'
     )
+    (tmp_path / "steady" / "tests").mkdir()
+    (tmp_path / "steady" / "tests" / "test_it.py").write_text('environ["ONLY_TESTED"]')
     for name, value in (
         ("QUEUE_LIMIT", "3"),
         ("HUB_TOKEN", "secret"),
         ("CACHE_HOME", f"{ROOT}/.build/x"),
         ("OMP_WAIT_POLICY", "PASSIVE"),
         ("UNRELATED", "1"),
+        ("ONLY_TESTED", "1"),
+        ("STACK", "steady"),
     ):
         monkeypatch.setenv(name, value)
     installed = Installed(load_stack(tmp_path / "steady"), None, None, None, None)
@@ -73,7 +77,7 @@ def test_inherited_variables_that_matter_are_kept(
     knobs = found["knobs"]
     assert knobs["QUEUE_LIMIT"] == "3" and knobs["OMP_WAIT_POLICY"] == "PASSIVE"
     assert knobs["CACHE_HOME"] == ".build/x"
-    assert not {"HUB_TOKEN", "UNRELATED", "THREADS"} & set(knobs)
+    assert not {"HUB_TOKEN", "UNRELATED", "THREADS", "STACK", "ONLY_TESTED"} & set(knobs)
     assert found["variables"]["OMP_NUM_THREADS"] == found["variables"]["THREADS"] == "2"
     assert found["command"][0] == "python"
 

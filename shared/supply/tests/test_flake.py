@@ -6,6 +6,7 @@ and check evaluates, and what they name is in nixpkgs.
 
 import json
 import os
+import re
 import shutil
 import subprocess
 from pathlib import Path
@@ -19,7 +20,11 @@ from bench.paths import ROOT
 STUB = Path(__file__).parent / "nixpkgs"
 LINUX = ("x86_64-linux", "aarch64-linux")
 
-pytestmark = pytest.mark.skipif(not shutil.which("nix"), reason="no nix")
+pytestmark = [
+    pytest.mark.skipif(not shutil.which("nix"), reason="no nix"),
+    # Without git Nix would copy all of .build into its store.
+    pytest.mark.skipif(not (ROOT / ".git").exists(), reason="not a git checkout"),
+]
 
 
 @pytest.fixture(scope="module")
@@ -73,6 +78,7 @@ def test_each_stack_has_a_shell_and_a_template(environ: dict[str, str]) -> None:
         assert set(shells[system]) == {"default", *names}
     assert shells["aarch64-darwin"] == ["default"]
     assert set(evaluated(environ, "templates", "builtins.attrNames")) == names
+    assert set(re.findall(r"\.#([\w-]+)", (ROOT / "README.md").read_text())) <= names
 
 
 def test_a_shell_brings_what_its_stack_requires(environ: dict[str, str]) -> None:
@@ -125,7 +131,7 @@ def test_a_template_is_the_stack_with_what_it_needs(
     """
     name, folder = min(stack_names().items())
     done = subprocess.run(
-        ["nix", "flake", "init", "--offline", "-t", f"git+file://{ROOT}#{name}"],
+        ["nix", "flake", "init", "--offline", "-t", f"{ROOT}#{name}"],
         cwd=tmp_path,
         env=environ,
         capture_output=True,

@@ -1,4 +1,4 @@
-"""This stack's batcher against LitServe's, on the same model: the highest rate at the SLO of each.
+"""This stack's batcher against LitServe's on the same model, and against itself set otherwise.
 
 From the repository's root:
 
@@ -6,9 +6,10 @@ From the repository's root:
         groups/3-embeddings/fastapi-pytorch/bench/compare.py --blocks 5
 
 The group is copied to `.build/litserve/` with this stack and LitServe alone, and the runner
-measures the copy as it measures any group: parity gate, search, audit, in blocks of random order.
-`--settings all --load poisson-25 --blocks 1` instead shows how many of a quarter of the engine's
-rate are answered in time with each of LitServe's settings below. RUN=<id> continues.
+measures the copy as it measures any group: parity gate, the search for the highest rate at the SLO,
+audit, in blocks of random order. `--settings documented --load poisson-25 --blocks 1` instead shows
+how many of a quarter of the engine's rate are answered in time with each of LitServe's settings,
+`--settings own --load closed-64` what this stack's own are worth. RUN=<id> continues.
 """
 
 import argparse
@@ -20,14 +21,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+from bench import config
 from bench.paths import BUILD, ROOT
 
 STACK = Path(__file__).resolve().parent.parent
 HOME = BUILD / "litserve"
 # What both serve with: LitServe's server.py imports these from its own folder.
 SAME = ("bert.py", "model.py", "settings.py", "k6.js")
-# LitServe's documented settings, by the name of a stack.
-SETTINGS = {
+# By the name that a stack of the copy has: LitServe's documented settings, and this stack's own.
+DOCUMENTED = {
     "litserve": {},  # its defaults: one text at a time
     "litserve-fast-queue": {"FAST_QUEUE": "1"},
     "litserve-2-workers": {"WORKERS_PER_DEVICE": "2"},
@@ -35,6 +37,12 @@ SETTINGS = {
     "litserve-batch-8": {"MAX_BATCH_SIZE": "8", "BATCH_TIMEOUT": "0.005"},
     "litserve-batch-8-at-once": {"MAX_BATCH_SIZE": "8", "BATCH_TIMEOUT": "0"},
 }
+OWN = {
+    "one-at-a-time": {"MAX_BATCH": "1"},
+    "any-padding": {"PADDING_TOKENS": "256"},
+    "any-padding-any-tokens": {"PADDING_TOKENS": "256", "BATCH_TOKENS": "8192"},
+}
+SETTINGS = {**DOCUMENTED, **OWN}
 PROFILE = """
 [profiles.litserve]
 blocks = {blocks}
@@ -50,7 +58,7 @@ first_interface = ["{load}"]
 
 
 def copy_group(settings: list[str], load: str, blocks: int) -> Path:
-    """This group with this stack and one LitServe a setting; returns the copy's groups folder."""
+    """This group with this stack and one more a setting; returns the copy's groups folder."""
     group = STACK.parent
     folder = HOME / "groups" / group.name
     scripts = HOME / "shared" / "k6" / "js"
@@ -63,9 +71,12 @@ def copy_group(settings: list[str], load: str, blocks: int) -> Path:
     profile = PROFILE.format(load=load, blocks=blocks)
     (folder / "group.toml").write_text((group / "group.toml").read_text() + profile)
     for name in settings:
-        shutil.copytree(STACK / "bench" / "litserve", folder / name)
-        for file in SAME:
-            shutil.copy(STACK / file, folder / name)
+        if name in OWN:
+            shutil.copytree(STACK, folder / name, ignore=leave_out)
+        else:
+            shutil.copytree(STACK / "bench" / "litserve", folder / name)
+            for file in SAME:
+                shutil.copy(STACK / file, folder / name)
         told = "".join(f'"{key}={value}", ' for key, value in SETTINGS[name].items())
         file = folder / name / "stack.toml"
         file.write_text(file.read_text().replace('["python"', f'["env", {told}"python"'))
@@ -85,11 +96,12 @@ def found(run: Path, figure: str) -> dict[str, list[float | None]]:
 def main() -> int:
     """Copy, measure, tell. Returns the runner's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
-    parser.add_argument("--settings", default="litserve", help=f"all, or of {', '.join(SETTINGS)}")
-    parser.add_argument("--load", default="search", help="search, or an open load of group.toml")
+    parser.add_argument("--settings", default="litserve", help="documented, own, or names")
+    parser.add_argument("--load", default="search", help="search, or another load of group.toml")
     parser.add_argument("--blocks", type=int, default=5)
     chosen = parser.parse_args()
-    settings = list(SETTINGS) if chosen.settings == "all" else chosen.settings.split(",")
+    several = {"documented": list(DOCUMENTED), "own": list(OWN)}
+    settings = several.get(chosen.settings) or chosen.settings.split(",")
     if unknown := set(settings) - set(SETTINGS):
         parser.error(f"--settings: no {min(unknown)!r}; there are {', '.join(SETTINGS)}")
     results = Path(os.environ.get("RESULTS") or HOME / "results").resolve()
@@ -108,9 +120,10 @@ def main() -> int:
         with contextlib.suppress(KeyboardInterrupt):  # the runner stops what it has started
             code = runner.wait()
     run = os.environ.get("RUN") or next((f.name for f in set(results.glob("*")) - before), "")
-    figure = "rate_per_s" if chosen.load == "search" else "goodput"
+    kind = config.load_group(STACK.parent).loads[chosen.load].kind
+    figure = {"search": "rate_per_s", "closed": "throughput_per_s"}.get(kind, "goodput")
     for stack, blocks in found(results / run, figure).items():
-        print(f"{stack:<26}{figure}", *(f"{one:7.2f}" if one else "      –" for one in blocks))
+        print(f"{stack:<26}{figure:<18}", *(f"{one:7.2f}" if one else "      –" for one in blocks))
     compared = results / run / "comparisons.json"
     for one in json.loads(compared.read_text())["comparisons"] if compared.exists() else []:
         if one["metric"] == "rate_per_s" and one["ratio"] is not None:

@@ -24,7 +24,7 @@ def compare() -> Any:
 
 def test_the_copied_group(compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Each setting is a stack of its own with the very model, requests and lock; the group itself
-    has no such stack. Breaks if a file that both share is moved."""
+    has no such stack. Breaks if a file that both share is moved, or a knob is renamed."""
     assert "litserve" not in [folder.name for folder in config.stack_folders(STACK.parent)]
     monkeypatch.setattr(compare, "HOME", tmp_path)
     groups = compare.copy_group(list(compare.SETTINGS), "search", 3)
@@ -35,6 +35,10 @@ def test_the_copied_group(compare: Any, tmp_path: Path, monkeypatch: pytest.Monk
     for name, settings in compare.SETTINGS.items():
         stack = config.load_stack(folder / name)
         told = [f"{key}={value}" for key, value in settings.items()]
+        knobs = (
+            folder / name / ("settings.py" if name in compare.OWN else "server.py")
+        ).read_text()
+        assert all(f'"{key}"' in knobs for key in settings), name
         assert list(stack.command) == ["env", *told, "python", "server.py"]
         assert (folder / name / "bert.py").read_bytes() == (STACK / "bert.py").read_bytes()
         assert (folder / name / "requirements.cpu.lock").exists()

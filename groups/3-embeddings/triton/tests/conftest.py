@@ -5,13 +5,27 @@ import math
 import struct
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+from rich.console import Console
+from scipy.stats import spearmanr
+
+from bench.environments import ensure_environment
+from bench.progress import Reporter
+
+STACK = Path(__file__).resolve().parents[1]
+MODEL = STACK.parent / "model"
+PAIRS = "lib/python*/site-packages/gensim/test/test_data/wordsim353.tsv"
+TEXTS = 128  # in one request
 
 PATH = "/v2/models/embed/infer"
 TEXT = "A server that answers is worth two in the queue."
+
+Embed = Callable[[list[str]], Sequence[Sequence[float]]]
 
 
 @dataclass(frozen=True)
@@ -75,3 +89,25 @@ def assert_serves(server: Any, embed: Callable[..., list[list[float]]]) -> Calla
         assert server.alive()
 
     return check
+
+
+@pytest.fixture(scope="session")
+def spearman() -> Callable[[Embed], float]:
+    """spearman(embed): rank correlation of a server's cosines with people's judgement of
+    WordSim-353's pairs, which the model's builder brings along. −1 to 1."""
+    environment = ensure_environment(MODEL, "cpu", Reporter(Console(quiet=True)))
+    (file,) = environment.glob(PAIRS)
+    lines = [
+        line.split("\t") for line in file.read_text().splitlines() if line[:1] not in ("", "#")
+    ]
+    words = sorted({word for first, second, _ in lines for word in (first, second)})
+
+    def correlation(embed: Embed) -> float:
+        found: list[Sequence[float]] = []
+        for start in range(0, len(words), TEXTS):
+            found += embed(words[start : start + TEXTS])
+        vectors = {word: np.asarray(row) for word, row in zip(words, found, strict=True)}
+        cosines = [float(vectors[first] @ vectors[second]) for first, second, _ in lines]
+        return float(spearmanr(cosines, [float(said) for _, _, said in lines]).statistic)
+
+    return correlation

@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 PATH = "/v2/models/embed/infer"
@@ -20,14 +21,29 @@ def shared_memory(pid: int) -> list[str]:
     return [name for name in os.listdir("/dev/shm") if name.startswith(f"triton-{pid}-")]
 
 
-def test_sigterm_answers_what_is_in_flight_and_leaves_nothing(start_server: Any, body: Any):
+def tokenized(server: Any) -> float:
+    """How many requests have left the first step."""
+    text = httpx.get(f"http://127.0.0.1:{server.port('metrics')}/metrics").text
+    name = 'nv_inference_request_success{model="tokenize"'
+    return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
+
+
+def test_sigterm_answers_what_is_in_flight_and_leaves_nothing(
+    start_server: Any, body: Any, monkeypatch: pytest.MonkeyPatch
+):
+    # One CPU has a good part of a second's work with 40 long texts, however fast it is.
+    monkeypatch.setenv("SERVER_CPUS", str(min(os.sched_getaffinity(0))))
     with start_server() as server:
+        before = tokenized(server)
         request = body([LONG] * 8)
         address = f"127.0.0.1:{server.port('http')}"
         calls = [http.client.HTTPConnection(address, timeout=60) for _ in range(5)]
         for call in calls:
             call.request("POST", PATH, request.content, request.headers)
-        time.sleep(0.5)  # all are read by now, and 40 long texts take longer than that
+        deadline = time.monotonic() + 60
+        while tokenized(server) < before + len(calls):
+            assert time.monotonic() < deadline, "not all were read: nothing is tested"
+            time.sleep(0.005)
         assert shared_memory(server.pid), "not where the server keeps its shared memory"
         os.kill(server.pid, signal.SIGTERM)
         signalled = time.monotonic()

@@ -7,6 +7,7 @@ own bert.py, model.py, settings.py and k6.js beside this file.
 import base64
 import logging
 import os
+import signal
 from typing import Any
 
 import litserve
@@ -73,6 +74,8 @@ def main() -> None:
         workers_per_device=WORKERS,
         fast_queue=os.environ.get("FAST_QUEUE") == "1",
     )
+    # It drains on Ctrl-C, and would just be ended by SIGTERM.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     settings = from_environment()
     server.run(
         host=settings.host,

@@ -1,0 +1,64 @@
+"""What runs on GitHub: pinned, with no more rights than it needs, and finding what it names."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+from bench.paths import ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+USES = re.compile(r"^\s*(?:- )?uses: (\S+)(.*)$", re.M)
+MAKE = re.compile(r"\bmake ([a-z-]+)")
+
+
+def test_there_are_workflows() -> None:
+    """The tests below say nothing of an empty folder."""
+    names = {file.stem for file in WORKFLOWS}
+    assert {"tests", "nix", "images", "smoke", "gpu", "submission", "audit", "pages"} <= names
+
+
+@pytest.mark.parametrize("file", WORKFLOWS, ids=lambda file: file.stem)
+def test_a_workflow_is_pinned_and_has_no_rights_of_its_own(file: Path) -> None:
+    """A tag can be moved to other code; a token's default rights are more than any job needs."""
+    text = file.read_text()
+    used = USES.findall(text)
+    assert used
+    for action, comment in used:
+        assert re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", action), action
+        assert re.fullmatch(r" # v[\d.]+", comment), f"{action} without its version"
+    assert "\npermissions: {}\n" in text
+    assert text.count("\n    permissions:\n") == text.count("\n    runs-on: ")
+    assert text.count("\n    timeout-minutes: ") == text.count("\n    runs-on: ")
+    assert "pull_request_target" not in text
+
+
+def test_what_a_workflow_makes_is_there() -> None:
+    """A target that was renamed would fail on GitHub only, weeks later."""
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.M)) | {"tools"}
+    named = {target for file in WORKFLOWS for target in MAKE.findall(file.read_text())}
+    assert named <= targets and len(named) > 5
+
+
+def test_renovate_finds_every_lock_and_image() -> None:
+    """A lock that no pattern matches is never refreshed. Fixtures aren't pins."""
+    settings = json.loads((ROOT / ".github" / "renovate.json").read_text())
+    (pattern,) = settings["pip-compile"]["managerFilePatterns"]
+    locks = [
+        file
+        for file in ROOT.glob("[!.]*/**/*.lock")
+        if "fixtures" not in file.parts and ".build" not in file.parts
+    ]
+    assert len(locks) > 30
+    for file in locks:
+        assert re.search(pattern.strip("/"), file.relative_to(ROOT).as_posix()), file
+    (image,) = settings["customManagers"][0]["matchStrings"]
+    digests = [
+        line
+        for file in ROOT.glob("groups/*/*/stack.toml")
+        for line in file.read_text().splitlines()
+        if line.startswith("image") and "sha256:" in line
+    ]
+    for line in digests:
+        assert re.search(image.replace("(?<", "(?P<"), line), line
