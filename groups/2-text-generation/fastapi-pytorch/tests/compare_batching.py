@@ -1,7 +1,7 @@
 """This server's steps against transformers' own continuous batching, with no network around either.
 
 Run by hand: MODEL_DIR=… PAYLOADS_DIR=../payloads THREADS=1 python -P tests/compare_batching.py
-Prints a JSON line a way: output tokens per second over 96 prompts of the main set, at most 16 at a
+Prints a JSON line a way: output tokens per second over 48 prompts of the main set, at most 16 at a
 time, and how many answers are the artefact's.
 """
 
@@ -22,15 +22,17 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # `python -P` leav
 from transformers import AutoModelForCausalLM, GenerationConfig
 from transformers.generation import ContinuousBatchingConfig
 
-from batcher import Batcher, Job, Running
+from batcher import Batcher, Job, Piece, Running
 from linear import pack
 from model import Model
-from settings import from_environment
+from settings import Settings, from_environment
 from text import Text
 
 AT_A_TIME = 16
-PROMPTS = 96
+PROMPTS = 48
+PAGE = 256  # tokens; transformers' own choice
 Answers = list[list[int]]
+Way = Callable[[Sequence[Job]], tuple[Answers, float]]  # jobs to answers, and seconds
 
 
 def read_jobs(folder: Path, text: Text) -> tuple[list[str], list[Job]]:
@@ -45,66 +47,69 @@ def read_jobs(folder: Path, text: Text) -> tuple[list[str], list[Job]]:
     return names[:PROMPTS], jobs[:PROMPTS]
 
 
-def by_this_server(model: Model, text: Text, threads: int, step_tokens: int) -> Any:
-    """A function that answers jobs with this server's batcher."""
+def by_this_server(settings: Settings, model: Model, text: Text) -> Way:
+    """This server's own batcher."""
     done = threading.Semaphore(0)
 
-    def deliver(pieces: Sequence[tuple[Running, Any]]) -> None:
+    def deliver(pieces: Sequence[tuple[Running, Piece]]) -> None:
         for _, piece in pieces:
             if piece.finish or piece.fault:
                 done.release()
 
-    batcher = Batcher(model, text, threads, AT_A_TIME, step_tokens, deliver)
+    batcher = Batcher(model, text, settings.threads, AT_A_TIME, settings.step_tokens, deliver)
 
-    def answer(jobs: Sequence[Job]) -> Answers:
+    def answer(jobs: Sequence[Job]) -> tuple[Answers, float]:
+        started = time.perf_counter()
         going = [batcher.submit(job, lambda piece: None) for job in jobs]
         for _ in going:
             done.acquire()
-        return [each.tokens for each in going]
+        return [each.tokens for each in going], time.perf_counter() - started
 
     return answer
 
 
-def by_transformers(folder: Path, packed: bool) -> Any:
-    """A function that answers jobs with transformers' ContinuousBatchingManager."""
+def by_transformers(settings: Settings, packed: bool) -> Way:
+    """transformers' ContinuousBatchingManager, with as much memory and as large steps."""
     network: Any = AutoModelForCausalLM.from_pretrained(
-        folder, dtype=torch.float32, attn_implementation="sdpa"
+        settings.model_dir, dtype=torch.float32, attn_implementation="sdpa"
     ).eval()
     if packed:
         pack(network)
     config = GenerationConfig(do_sample=False, eos_token_id=-1, pad_token_id=0)
-    # As much room as this server has on a CPU: 8,192 tokens.
     batching = ContinuousBatchingConfig(
-        num_blocks=32, max_batch_tokens=256, max_requests_per_batch=AT_A_TIME
+        page_size=PAGE,
+        num_blocks=settings.kv_tokens // PAGE,
+        max_batch_tokens=settings.step_tokens,
+        max_requests_per_batch=AT_A_TIME,
+        auto_switch_to_flash=False,
     )
 
-    def answer(jobs: Sequence[Job]) -> Answers:
+    def answer(jobs: Sequence[Job]) -> tuple[Answers, float]:
         said: dict[str, list[int]] = {}
         with network.continuous_batching_context_manager(
-            generation_config=config, continuous_batching_config=batching, block=True, timeout=5
+            generation_config=config, continuous_batching_config=batching, timeout=5
         ) as manager:
+            started = time.perf_counter()
             asked = [manager.add_request(job.prompt, max_new_tokens=job.max_tokens) for job in jobs]
             while len(said) < len(jobs):
                 result = manager.get_result(timeout=1)
                 if result is not None and result.is_finished():
                     said[result.request_id] = result.generated_tokens
-        return [said[each] for each in asked]
+                elif not manager.is_running():
+                    sys.exit("transformers' loop ended by itself")
+            return [said[each] for each in asked], time.perf_counter() - started
 
     return answer
 
 
-def tell(
-    way: str, answer: Callable[..., Answers], jobs: list[Job], right: list[str | None]
-) -> None:
-    """Answer all jobs once to warm up, and once more on the clock."""
-    answer(jobs[:AT_A_TIME])
-    started = time.perf_counter()
-    said = answer(jobs)
-    seconds = time.perf_counter() - started
+def tell(name: str, way: Way, jobs: list[Job], right: list[str | None]) -> None:
+    """Answer some jobs to warm up, then all of them on the clock."""
+    way(jobs[:AT_A_TIME])
+    said, seconds = way(jobs)
     known = [(" ".join(map(str, a)), b) for a, b in zip(said, right, strict=True) if b]
     rate = round(sum(map(len, said)) / seconds, 1)
     same = f"{sum(a == b for a, b in known)} of {len(known)}"
-    print(json.dumps({"way": way, "tokens_per_s": rate, "right": same}), flush=True)
+    print(json.dumps({"way": name, "tokens_per_s": rate, "right": same}), flush=True)
 
 
 def main() -> None:
@@ -114,10 +119,9 @@ def main() -> None:
     names, jobs = read_jobs(Path(os.environ["PAYLOADS_DIR"]), text)
     expected = json.loads((settings.model_dir / "expected.json").read_text())
     right = [expected[name] for name in names]
-    own = by_this_server(model, text, settings.threads, settings.step_tokens)
-    tell("this server's steps", own, jobs, right)
-    for way, packed in (("transformers", False), ("transformers, packed weights", True)):
-        tell(way, by_transformers(settings.model_dir, packed), jobs, right)
+    tell("this server's steps", by_this_server(settings, model, text), jobs, right)
+    for name, packed in (("transformers", False), ("transformers, packed weights", True)):
+        tell(name, by_transformers(settings, packed), jobs, right)
 
 
 if __name__ == "__main__":
