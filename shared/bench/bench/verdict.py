@@ -36,7 +36,7 @@ GENERATOR_SHARE = 0.70
 STEAL_SHARE = 0.01
 # CPU seconds of other processes per second, while the machine should be quiet.
 NEIGHBOUR_CPUS = 0.15
-# In-flight work grows by this share of what is offered.
+# In-flight work grows by this share of what is offered, and by more than chance (by_chance).
 BACKLOG_SLOPE = 0.05
 
 
@@ -89,6 +89,12 @@ def disturbances(beside: Surroundings) -> dict[str, str]:
     return found
 
 
+def by_chance(load: Load, offered: int) -> float:
+    """The share of what is offered that may pile up though the server keeps up: Poisson arrivals
+    vary by the square root of their number, constant ones don't."""
+    return offered**-0.5 if load.arrivals == "poisson" and offered else 0.0
+
+
 def judge(
     figures: Mapping[str, Any], load: Load, beside: Surroundings, *, parity_held: bool
 ) -> Verdict:
@@ -135,7 +141,7 @@ def judge(
     if overloaded and not burst:
         if refused / max(1, offered) > ERROR_SHARE:
             reasons["SATURATED"] = f"{refused} of {offered} requests were refused"
-        elif slope > BACKLOG_SLOPE:
+        elif slope > max(BACKLOG_SLOPE, by_chance(load, offered)):
             reasons["SATURATED"] = f"{slope:.0%} of what was offered piled up"
     for code, seen in (*disturbances(beside).items(), *beside.before.items()):
         reasons[code] = f"{reasons[code]}; {seen}" if code in reasons else seen

@@ -31,6 +31,7 @@ QUIET = Surroundings()
 CLOSED = Load("closed-2", "closed", users=2)
 CACHING = Load("d", "closed", users=2, cache="expected")
 OPEN = Load("open", "open", arrivals="constant", share=0.5)
+POISSON = Load("open", "open", arrivals="poisson", share=0.5)
 SEARCH = Load("search", "search", arrivals="constant", low=0.1, high=1.2)
 BURST = Load(
     "burst", "burst", arrivals="constant", share=0.5, burst_share=3.0, burst_s=3, after_s=30
@@ -294,6 +295,8 @@ def test_a_tree_is_measured_and_ended_whole() -> None:
         (CLOSED, {"latency_p95_ms": None, "offered": 40}, QUIET, "DEGRADED", "TOO_FEW_SAMPLES"),
         (CLOSED, {"generator_cpu_share": 0.8}, QUIET, "DEGRADED", "NEAR_GENERATOR_CEILING"),
         (OPEN, {"backlog_slope": 0.3}, QUIET, "DEGRADED", "SATURATED"),
+        (POISSON, {"backlog_slope": 0.06}, QUIET, "VALID", None),
+        (POISSON, {"backlog_slope": 0.06, "offered": 400}, QUIET, "DEGRADED", "SATURATED"),
         (OPEN, {"errors": 50, "refused": 50}, QUIET, "DEGRADED", "SATURATED"),
         (OPEN, {"errors": 50, "timed_out": 50}, QUIET, "INVALID", "ERRORS"),
         (BURST, {"errors": 90, "refused": 60, "timed_out": 30}, QUIET, "VALID", None),
