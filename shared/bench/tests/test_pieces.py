@@ -16,7 +16,7 @@ from bench.config import Load, load_engine, load_group, load_stack
 from bench.cpus import format_cpus, parse_cpus, split_cpus
 from bench.engines import Ceiling, ceiling_of, combinations
 from bench.errors import UserError
-from bench.generator import load_plan
+from bench.generator import collections, load_plan
 from bench.paths import BUILD
 from bench.plan import START_S, estimate_s, make_starts, offered_rate, trial_s
 from bench.processes import MARK, TreeMeter, descendants, end_processes, marked, tree_pss_bytes
@@ -337,3 +337,11 @@ def test_rows_of_several_precisions_or_models_are_told_apart() -> None:
     int8, other = {**plain, "precision": "int8"}, {**plain, "stack": "b", "model": "n"}
     name = stack_names([plain, int8, other])
     assert [name(row) for row in (plain, int8, other)] == ["a m fp32", "a m int8", "b n"]
+
+
+def test_the_generator_collects_garbage_only_when_a_quarter_of_the_free_memory_is_full() -> None:
+    """Broken by a limit that leaves a small machine's server without memory, or, where little is
+    free, by one so low that k6 does nothing but collect."""
+    assert collections(available=8 << 30) == {"GOGC": "off", "GOMEMLIMIT": str(2 << 30)}
+    assert collections(available=256 << 30)["GOMEMLIMIT"] == str(4 << 30)
+    assert collections(available=2 << 30) == {"GOGC": "400"}

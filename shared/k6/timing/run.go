@@ -101,6 +101,7 @@ func (r *run) prepare(build func(payloads []int) (request, error)) error {
 // gather waits until every user is here and every request is built. The last one starts the clock.
 func (r *run) gather(done <-chan struct{}) error {
 	if r.arrived.Add(1) == int64(r.users) {
+		runtime.GC() // what the preparations left; better now than in the window
 		r.start = clock.Now() + int64(lead)
 		r.windowStart = r.start + int64(seconds(r.plan.WarmupS))
 		r.windowEnd = r.windowStart + int64(seconds(r.plan.WindowS))
