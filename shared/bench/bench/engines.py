@@ -12,7 +12,7 @@ from typing import Any, cast
 from bench.config import Engine
 from bench.errors import StackFailed
 from bench.paths import BUILD
-from bench.processes import MARK, end_processes, marked
+from bench.processes import MARK, end_processes, marked, of_session
 from bench.server import environment_for, spawn
 
 START_ALLOWANCE_S = 120
@@ -79,7 +79,7 @@ def time_engine(
         if process.poll() is None:
             process.kill()
             process.wait()
-        end_processes(marked(full[MARK]), 1)
+        end_processes(sorted({*marked(full[MARK]), *of_session(process.pid)}), 1)
         shutil.rmtree(scratch, ignore_errors=True)
     return replace(ceiling_of(engine.id, rows), precision=precision, payload_set=payload_set)
 

@@ -116,13 +116,13 @@ def make_starts(
     """All starts of a run: in each block every stack once a model and precision, in fresh seeded
     order.
 
-    A further model or precision that is named, where the profile asks nothing of further ones, gets
-    the loads of the first on the main interface: never an empty run.
+    Where the profile asks nothing of further models, one that is named takes the first's place. So
+    does a precision, on the main interface: never an empty run.
     """
-    ordinary = (*profile.every_interface, *profile.first_interface)
     if len(models) == 1 and not profile.further_models:
-        profile = replace(profile, further_models=ordinary)
+        group = replace(group, models=tuple(models))
     if only_precision and not profile.further_precisions:
+        ordinary = (*profile.every_interface, *profile.first_interface)
         profile = replace(profile, further_precisions=ordinary)
     starts: list[Start] = []
     for block in range(1, profile.blocks + 1):

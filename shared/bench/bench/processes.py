@@ -63,6 +63,23 @@ def marked(mark: str) -> list[int]:
     return found
 
 
+def of_session(leader: int) -> list[int]:
+    """Live processes of the session that `leader` began, whoever their parent is now.
+
+    A process that rewrites its title, as setproctitle does, wipes out the environment that `marked`
+    reads; its session stays.
+    """
+    found: list[int] = []
+    for entry in Path("/proc").glob("[0-9]*"):
+        try:
+            stat = (entry / "stat").read_text().rpartition(")")[2].split()
+        except OSError:
+            continue
+        if stat[0] != "Z" and int(stat[3]) == leader:
+            found.append(int(entry.name))
+    return found
+
+
 class Meter(Protocol):
     """What tells the usage of a server or a generator."""
 

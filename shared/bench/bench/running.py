@@ -14,7 +14,7 @@ from bench.cgroups import CgroupMeter
 from bench.config import Stack
 from bench.containers import Container
 from bench.errors import StackFailed
-from bench.processes import Meter, TreeMeter, descendants, marked, tree_pss_bytes
+from bench.processes import Meter, TreeMeter, descendants, marked, of_session, tree_pss_bytes
 
 HOST = "127.0.0.1"
 
@@ -55,7 +55,7 @@ class Running:
         """All of the server's processes, those that left its tree included."""
         if self.container:
             return containers.cgroup(self.container).pids()
-        return {*descendants(self.pid), *marked(self.mark)}
+        return {*descendants(self.pid), *of_session(self.pid), *marked(self.mark)}
 
     def meter(self) -> Meter:
         """What reads its CPU time and memory. Raises StackFailed if a container has ended."""

@@ -17,7 +17,7 @@ from bench.contained import start_container, stop_container
 from bench.containers import Image
 from bench.errors import StackFailed
 from bench.paths import BUILD, ROOT
-from bench.processes import MARK, end_processes, marked
+from bench.processes import MARK, end_processes, marked, of_session
 from bench.running import HOST, Running, free_ports, spawn
 
 
@@ -159,10 +159,9 @@ def stop(running: Running) -> str | None:
             fault = f"still running {timeout:.0f} s after SIGTERM: killed"
             running.process.kill()
             running.process.wait()
-    if left := marked(running.mark):
-        names = len(left)
-        end_processes(left, 2)
-        fault = fault or f"left {names} process(es) behind: ended"
+    if left := {*marked(running.mark), *of_session(running.pid)}:
+        end_processes(sorted(left), 2)
+        fault = fault or f"left {len(left)} process(es) behind: ended"
     if running.state:
         shutil.rmtree(running.state, ignore_errors=True)
     return fault

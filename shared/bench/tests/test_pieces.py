@@ -19,8 +19,16 @@ from bench.errors import UserError
 from bench.generator import collections, load_plan
 from bench.paths import BUILD
 from bench.plan import START_S, estimate_s, make_starts, offered_rate, trial_s
-from bench.processes import MARK, TreeMeter, descendants, end_processes, marked, tree_pss_bytes
-from bench.server import environment_for
+from bench.processes import (
+    MARK,
+    TreeMeter,
+    descendants,
+    end_processes,
+    marked,
+    of_session,
+    tree_pss_bytes,
+)
+from bench.server import Running, environment_for, stop
 from bench.settings import read_settings
 from bench.store import read_json, write_json
 from bench.table import stack_names
@@ -146,20 +154,25 @@ def test_a_precision_is_a_start_of_its_own_at_its_own_loads() -> None:
 
 
 def test_what_is_named_is_measured() -> None:
-    """MODEL and PRECISION name what a profile asks nothing of. Broken by a run without a trial."""
+    """MODEL and PRECISION name what a profile asks nothing of. Broken by a run without a trial, or by
+    a model that is asked for by its name and then measured over one interface of two."""
     group = replace(load_group(FIXTURES), models=("digest", "other"))
     profile = replace(group.profiles["standard"], blocks=1, further_models=())
     stack = replace(load_stack(FIXTURES / "steady"), precisions=("fp32", "int8"))
+    second = replace(stack.interfaces[0], name="second")
+    stack = replace(stack, interfaces=(stack.interfaces[0], second))
     assert not profile.further_precisions
 
-    def loads(*asked: Any) -> list[str]:
+    def loads(*asked: Any) -> list[tuple[str, str]]:
         starts = make_starts(group, [stack], profile, *asked)
-        return sorted(trial.load for start in starts for trial in start.trials)
+        return sorted((t.interface, t.load) for start in starts for t in start.trials)
 
     usual = loads(("digest",), 1, None, "fp32")
-    assert usual and loads(("digest",), 1, None) == usual
-    assert loads(("other",), 1, None, "fp32") == loads(("digest",), 1, None, "int8") == usual
-    assert loads(("digest", "other"), 1, None) == usual
+    assert len({interface for interface, _ in usual}) == 2
+    assert loads(("digest",), 1, None) == loads(("digest", "other"), 1, None) == usual
+    assert loads(("other",), 1, None, "fp32") == usual
+    first = [row for row in usual if row[0] != "second"]
+    assert loads(("digest",), 1, None, "int8") == first
 
 
 def test_an_engine_is_timed_for_what_is_measured() -> None:
@@ -278,6 +291,29 @@ def test_a_tree_is_measured_and_ended_whole() -> None:
         process.kill()
         end_processes(marked(mark), 2)
     assert marked(mark) == []
+
+
+def test_what_lost_its_environment_is_ended_too(tmp_path: Path) -> None:
+    """A worker that rewrote its title has no mark any more, and its parent is gone. Broken by an
+    engine that goes on computing beside the next server's measurements."""
+    mark = f"test:{time.monotonic_ns()}"
+    process = subprocess.Popen(
+        ["sh", "-c", "env -i sleep 60 & exit 0"],
+        env={**os.environ, MARK: mark},
+        start_new_session=True,
+    )
+    assert process.wait() == 0
+    try:
+        deadline = time.monotonic() + 20
+        while marked(mark) and time.monotonic() < deadline:  # until `env` is there
+            time.sleep(0.05)
+        assert marked(mark) == [] and len(of_session(process.pid)) == 1
+        stack = load_stack(FIXTURES / "steady")
+        fault = stop(Running(stack, process, mark, {}, {}, None, tmp_path))
+        assert fault == "left 1 process(es) behind: ended"
+        assert of_session(process.pid) == []
+    finally:
+        end_processes(of_session(process.pid), 1)
 
 
 @pytest.mark.parametrize(
