@@ -1,8 +1,8 @@
 """This server's steps against transformers' own continuous batching, with no network around either.
 
 Run by hand: MODEL_DIR=… PAYLOADS_DIR=../payloads THREADS=1 python -P tests/compare_batching.py
-Prints a JSON line a way: output tokens per second over 48 prompts of the main set, at most 16 at a
-time, and how many answers are the artefact's.
+Prints a JSON line a block and way: output tokens per second over 32 prompts of the main set, at
+most 16 at a time, and how many answers are the artefact's. Each block has another order.
 """
 
 import json
@@ -29,7 +29,8 @@ from settings import Settings, from_environment
 from text import Text
 
 AT_A_TIME = 16
-PROMPTS = 48
+PROMPTS = 32
+BLOCKS = 3
 PAGE = 256  # tokens; transformers' own choice
 Answers = list[list[int]]
 Way = Callable[[Sequence[Job]], tuple[Answers, float]]  # jobs to answers, and seconds
@@ -102,14 +103,12 @@ def by_transformers(settings: Settings, packed: bool) -> Way:
     return answer
 
 
-def tell(name: str, way: Way, jobs: list[Job], right: list[str | None]) -> None:
-    """Answer some jobs to warm up, then all of them on the clock."""
-    way(jobs[:AT_A_TIME])
+def rate(way: Way, jobs: list[Job], right: list[str | None]) -> tuple[float, str]:
+    """Output tokens per second, and how many of the answers that can be told are right."""
     said, seconds = way(jobs)
     known = [(" ".join(map(str, a)), b) for a, b in zip(said, right, strict=True) if b]
-    rate = round(sum(map(len, said)) / seconds, 1)
     same = f"{sum(a == b for a, b in known)} of {len(known)}"
-    print(json.dumps({"way": name, "tokens_per_s": rate, "right": same}), flush=True)
+    return sum(map(len, said)) / seconds, same
 
 
 def main() -> None:
@@ -119,9 +118,19 @@ def main() -> None:
     names, jobs = read_jobs(Path(os.environ["PAYLOADS_DIR"]), text)
     expected = json.loads((settings.model_dir / "expected.json").read_text())
     right = [expected[name] for name in names]
-    tell("this server's steps", by_this_server(settings, model, text), jobs, right)
-    for name, packed in (("transformers", False), ("transformers, packed weights", True)):
-        tell(name, by_transformers(settings, packed), jobs, right)
+    ways = {
+        "this server's steps": by_this_server(settings, model, text),
+        "transformers": by_transformers(settings, packed=False),
+        "transformers, packed weights": by_transformers(settings, packed=True),
+    }
+    for way in ways.values():
+        way(jobs[:4])  # warm-up
+    for block in range(BLOCKS):
+        order = [*ways][block % len(ways) :] + [*ways][: block % len(ways)]
+        for name in order:
+            tokens_per_s, same = rate(ways[name], jobs, right)
+            row = {"block": block + 1, "way": name, "tokens_per_s": round(tokens_per_s, 1)}
+            print(json.dumps({**row, "right": same}), flush=True)
 
 
 if __name__ == "__main__":
