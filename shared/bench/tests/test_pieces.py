@@ -154,8 +154,8 @@ def test_a_precision_is_a_start_of_its_own_at_its_own_loads() -> None:
 
 
 def test_what_is_named_is_measured() -> None:
-    """MODEL and PRECISION name what a profile asks nothing of. Broken by a run without a trial, or by
-    a model that is asked for by its name and then measured over one interface of two."""
+    """MODEL and PRECISION name what a profile asks nothing of. Broken by a run without a trial, or
+    by a model that is asked for by its name and then measured over one interface of two."""
     group = replace(load_group(FIXTURES), models=("digest", "other"))
     profile = replace(group.profiles["standard"], blocks=1, further_models=())
     stack = replace(load_stack(FIXTURES / "steady"), precisions=("fp32", "int8"))

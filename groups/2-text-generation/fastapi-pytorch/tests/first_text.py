@@ -1,8 +1,9 @@
-"""How long a lone caller waits for the first text: what prefill.py of the bare engine is the floor of.
+"""How long a lone caller waits for the first text; the bare engine's prefill.py is its floor.
 
-Run by hand, beside a server that nobody else asks: URL=http://127.0.0.1:8000 PAYLOADS_DIR=../payloads
-python -P tests/first_text.py. Prints one JSON line: over the main set's prompts, each asked for once
-over SSE, milliseconds from sending to the first event. Answers are two tokens long.
+Run by hand, beside a server that nobody else asks:
+URL=http://127.0.0.1:8000 PAYLOADS_DIR=../payloads python -P tests/first_text.py
+Prints one JSON line: over the main set's prompts, each asked for once over SSE, milliseconds from
+sending to the first event. Answers are two tokens long.
 """
 
 import json
