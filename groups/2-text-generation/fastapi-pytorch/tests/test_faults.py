@@ -105,6 +105,18 @@ def test_grpc_names_its_faults(generate: Any):
         assert caught.value.code() is code and caught.value.details()
 
 
+def test_grpc_bytes_that_are_no_message(server: Any):
+    """Invalid UTF-8 in a text, and bytes cut off. Breaks as INTERNAL, which callers take for the
+    server's fault and ask again."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}") as channel:
+        call = channel.unary_stream("/study.generate.v1.Generator/Generate")
+        for sent in (b"\x12\x02\xff\xfe", b"\x12\x7fcut"):
+            with pytest.raises(grpc.RpcError) as caught:
+                list(call(sent, timeout=60))
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "UTF-8" in (caught.value.details() or "")
+
+
 def test_websocket_frames_that_are_no_requests(server: Any):
     """A bad request is answered and the connection goes on; a frame of another kind ends it."""
 
