@@ -8,7 +8,6 @@ as its users get it: k6 from the schedule, the others from their own send.
 import resource
 import threading
 import time
-import urllib.request
 from pathlib import Path
 from typing import Any
 
@@ -25,13 +24,14 @@ from bench.environments import ensure_environment, installed_version
 from bench.errors import UserError
 from bench.generator import make_plan as stack_plan
 from bench.generator import read_summary, run_k6
+from bench.local_http import open_url
 from bench.measurement import flat_header, save
 from bench.nullserver import Pace, make_plan, null_server, open_load, scratch, send
 from bench.paths import BUILD
 from bench.progress import Reporter
-from bench.recording import SEED, as_entry, http_interface, record_stack, recorder
+from bench.recording import SEED, as_entry, http_interface, record_stack, wiretap
 from bench.serve import served
-from bench.server import HOST, Running
+from bench.server import HOST, Running, run_mark
 from bench.settings import Settings
 from bench.store import write_json
 from bench.table import number
@@ -75,7 +75,7 @@ def order_stall(base: str, summary: Path) -> threading.Thread:
         due = said["window_start_ns"] / 1e9 + STALL_AFTER_S
         time.sleep(max(0.0, due - time.monotonic()))
         url = f"{base}/control/stall?ms={STALL_S * 1000:g}"
-        urllib.request.urlopen(urllib.request.Request(url, method="POST"), timeout=5).close()
+        open_url(url, timeout_s=5, method="POST").close()
 
     thread = threading.Thread(target=wait_and_order, daemon=True)
     thread.start()
@@ -113,7 +113,7 @@ def load_of(cell: Cell) -> dict[str, Any]:
 
 def null_requests(k6: Path, cpus: CpuSplit, file: Path) -> None:
     """What k6 sends the null server, recorded as a stack's requests are."""
-    with scratch() as folder, recorder(1) as found:
+    with scratch() as folder, wiretap(1) as found:
         plan = make_plan(
             "http",
             {"kind": "closed", "users": 1},
@@ -196,10 +196,10 @@ def check_stack(
 
 def the_stack(settings: Settings) -> Stack:
     """The stack that GROUP and STACK name; the group's first otherwise. Raises UserError."""
-    groups = config.find_groups(settings.group)[:1]
-    if not groups:
-        raise UserError("there is no group below groups/")
-    return config.load_stack(config.find_stacks(groups, settings.stack)[0])
+    folders = config.find_stacks(config.find_groups(settings.group), settings.stack)
+    if not folders:
+        raise UserError("there is no stack below groups/")
+    return config.load_stack(folders[0])
 
 
 def measure(settings: Settings, k6: Path, cpus: CpuSplit, report: Reporter) -> list[dict[str, Any]]:
@@ -217,7 +217,8 @@ def measure(settings: Settings, k6: Path, cpus: CpuSplit, report: Reporter) -> l
         report.step(f"null server: {cell.load}: {cell.generator}")
         rows.append(check_null(cell, k6, env, requests / "null.json", cpus))
     logs = BUILD / "serve" / stack.id
-    with served(stack.folder, settings, cpus, logs, report) as (running, artefact):
+    mark = run_mark("crosscheck")
+    with served(stack.folder, settings, cpus, logs, report, mark) as (running, artefact):
         file = requests / stack.folder.parent.name / f"{stack.id}.{interface}.json"
         record_stack(k6, stack, interface, artefact.model, cpus, file)
         report.step(f"{stack.id}: closed: k6")

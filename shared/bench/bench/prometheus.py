@@ -1,9 +1,10 @@
 """Read a server's own Prometheus metrics under the shared names."""
 
 import re
-import urllib.error
-import urllib.request
+from http.client import HTTPException
 from typing import Any
+
+from bench.local_http import open_url
 
 # What is in use at a moment, where all other shared names count up.
 GAUGES = ("kv_cache_usage",)
@@ -42,9 +43,9 @@ def scrape(url: str | None, mapping: dict[str, dict[str, Any]]) -> dict[str, flo
     if not url:
         return {}
     try:
-        with urllib.request.urlopen(url, timeout=2) as response:
+        with open_url(url, timeout_s=2) as response:
             samples = parse(response.read(4_000_000).decode(errors="replace"))
-    except (OSError, urllib.error.URLError, ValueError):
+    except (OSError, HTTPException, ValueError):
         return dict.fromkeys(mapping)
     return {shared: pick(samples, want) for shared, want in mapping.items()}
 

@@ -34,7 +34,7 @@ SEED = 1
 
 
 @dataclass
-class Recorder:
+class Wiretap:
     """The raw requests that came, whole, in the order in which they were complete."""
 
     address: str
@@ -57,10 +57,10 @@ def read_request(stream: Any) -> bytes:
 
 
 @contextmanager
-def recorder(wanted: int) -> Generator[Recorder]:
+def wiretap(wanted: int) -> Generator[Wiretap]:
     """A server on a free port that answers all and keeps the first `wanted` requests."""
     with socket.create_server((HOST, 0)) as listener:
-        found = Recorder(f"{HOST}:{listener.getsockname()[1]}", wanted)
+        found = Wiretap(f"{HOST}:{listener.getsockname()[1]}", wanted)
 
         def talk(connection: socket.socket) -> None:
             with connection, connection.makefile("rb") as stream:
@@ -100,9 +100,9 @@ def as_entry(request: bytes) -> dict[str, Any]:
 
 
 def record(
-    k6: Path, stack: Stack, plan: Mapping[str, Any], cpus: CpuSplit, folder: Path, found: Recorder
+    k6: Path, stack: Stack, plan: Mapping[str, Any], cpus: CpuSplit, folder: Path, found: Wiretap
 ) -> None:
-    """Run a stack's k6.js against the recorder until it has what it wants. Raises StackFailed."""
+    """Run a stack's k6.js against a wiretap until it has what it wants. Raises StackFailed."""
     run_k6(k6, stack, plan, cpus.client, folder, run_mark("recording"))
     if len(found.requests) < found.wanted:
         raise StackFailed(
@@ -120,7 +120,7 @@ def record_stack(
     """
     group = config.load_group(stack.folder.parent)
     payloads = read_payloads(group)
-    with scratch() as folder, recorder(len(payloads)) as found:
+    with scratch() as folder, wiretap(len(payloads)) as found:
         plan = {
             "mode": "load",
             "interface": interface,
@@ -157,7 +157,7 @@ def requests_target(settings: Settings, cpus: CpuSplit, report: Reporter) -> int
     k6 = ensure_k6(report)
     for folder in config.find_stacks(config.find_groups(settings.group), settings.stack):
         stack = config.load_stack(folder)
-        model = settings.model or config.load_group(folder.parent).models[0]
+        model = config.model_of(config.load_group(folder.parent), settings.model)
         interface = http_interface(stack, settings.interface)
         file = BUILD / "requests" / folder.parent.name / f"{stack.id}.{interface}.json"
         count = record_stack(k6, stack, interface, model, cpus, file)

@@ -21,13 +21,22 @@ from bench.toml_files import did_you_mean, where
 
 @contextmanager
 def served(
-    folder: Path, settings: Settings, cpus: CpuSplit, logs: Path, report: Reporter
+    folder: Path,
+    settings: Settings,
+    cpus: CpuSplit,
+    logs: Path,
+    report: Reporter,
+    mark: str = f"{BUILD}:serve:{os.getpid()}",
 ) -> Generator[tuple[Running, Artefact]]:
-    """A stack that runs and is ready, while the context lasts. Raises UserError, StackFailed."""
+    """A stack that runs and is ready, while the context lasts.
+
+    Its processes carry `mark`; one that is not a run's is left alone by runs: somebody serves by
+    hand. Raises UserError, StackFailed, StackSkipped.
+    """
     stack: Stack = config.load_stack(folder)
     group = config.load_group(folder.parent)
     device = resolve_device(settings.device)
-    model = settings.model or group.models[0]
+    model = config.model_of(group, settings.model)
     artefact = ensure_artefact(group, model, settings.weights, report)
     precision = settings.precision or stack.precision
     if precision not in stack.precisions:
@@ -38,7 +47,6 @@ def served(
     installed = at_precision(install(stack, device, settings, report), precision)
     variables = prepare(installed, artefact, device, len(cpus.server), report)
     report.step(f"starting {group.id}/{stack.id}")
-    mark = f"{BUILD}:serve:{os.getpid()}"
     running = server.start(
         *(installed.stack, installed.env, variables, cpus.server, logs, mark), installed.image
     )

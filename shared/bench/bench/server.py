@@ -6,16 +6,16 @@ import signal
 import subprocess
 import tempfile
 import time
-import urllib.error
-import urllib.request
 import uuid
 from collections.abc import Mapping, Sequence
+from http.client import HTTPException
 from pathlib import Path
 
 from bench.config import Stack
 from bench.contained import start_container, stop_container
 from bench.containers import Image
 from bench.errors import StackFailed
+from bench.local_http import open_url
 from bench.paths import BUILD, ROOT
 from bench.processes import MARK, end_processes, marked, of_session
 from bench.running import HOST, Running, free_ports, spawn
@@ -42,11 +42,19 @@ def environment_for(
             # so that no folder which is digested changes.
             "PYTHONPYCACHEPREFIX": str(BUILD / "cache" / "bytecode"),
             "OMP_NUM_THREADS": variables.get("THREADS", "1"),
+            # A proxy is for what is fetched, never between the processes of this machine.
+            **dict.fromkeys(("no_proxy", "NO_PROXY"), without_proxy(full)),
         }
     )
     full.update(variables)
     full.update({f"{name.upper()}_PORT": str(port) for name, port in ports.items()})
     return full
+
+
+def without_proxy(environ: Mapping[str, str]) -> str:
+    """The hosts that need no proxy: those that are named already, and this machine."""
+    named = environ.get("no_proxy") or environ.get("NO_PROXY")
+    return ",".join(filter(None, (named, HOST, "localhost")))
 
 
 def start(
@@ -99,11 +107,10 @@ def last_words(logs: Path, lines: int = 4) -> str:
 
 def is_ready(running: Running) -> bool:
     """Whether the readiness URL answers 200 with what it must contain."""
-    request = urllib.request.Request(running.fill(running.stack.ready_url))
     try:
-        with urllib.request.urlopen(request, timeout=5) as response:
+        with open_url(running.fill(running.stack.ready_url), timeout_s=5) as response:
             body = response.read(1_000_000).decode(errors="replace")
-    except (OSError, urllib.error.URLError, ValueError):
+    except (OSError, HTTPException, ValueError):
         return False
     wanted = running.stack.ready_contains
     return wanted is None or wanted in body

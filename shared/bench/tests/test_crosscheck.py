@@ -17,7 +17,7 @@ from bench.cpus import split_cpus
 from bench.environments import ensure_environment
 from bench.paths import BUILD, ROOT
 from bench.progress import Reporter
-from bench.recording import SEED, as_entry, record_stack, recorder
+from bench.recording import SEED, as_entry, record_stack, wiretap
 from bench.store import read_json, write_json
 from reports.files import Folder
 from reports.load import open_results
@@ -80,7 +80,7 @@ def test_another_tool_sends_the_bytes_that_k6_sends(
     monkeypatch.setattr(clients, "USERS", 1)
     if generator == "locust":
         monkeypatch.setattr(clients, "WINDOW_S", 5.0)
-    with recorder(6) as found:
+    with wiretap(6) as found:
         base, cell = f"http://{found.address}", Cell(generator, "closed")
         clients.run_client(cell, env, base, tmp_path / "few.json", split_cpus({}), tmp_path)
     assert [as_entry(one) for one in found.requests] == [*entries, *entries[:2]]
