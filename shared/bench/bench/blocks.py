@@ -7,8 +7,9 @@ from bench import table
 from bench.config import Load
 from bench.engines import Ceiling, combinations, time_engine
 from bench.errors import StackFailed
+from bench.estimate import engine_s, start_s, trial_s, trials_s
 from bench.install import at_precision, prepare, server_variables
-from bench.plan import START_S, Start, Trial, estimate_s, offered_rate, trial_s
+from bench.plan import Start, Trial, offered_rate
 from bench.progress import Reporter
 from bench.recorder import Recorder
 from bench.rows import trial_record
@@ -24,12 +25,7 @@ def time_engines(part: Part, run: Run, model: str, block: int, report: Reporter)
     """The engines' ceilings for one model in one block. Raises StackFailed."""
     ceilings: list[Ceiling] = []
     artefact = part.artefacts[model]
-    wanted = {
-        (start.precision, part.group.loads[trial.load].payloads)
-        for start in part.starts
-        if start.model == model
-        for trial in start.trials
-    }
+    wanted = part.wanted_of_engines(model)
     for engine, env in part.engines.values():
         for precision, payload_set in combinations(engine, wanted):
             what = ", ".join(filter(None, (f"{engine.id}, {model}", precision, payload_set)))
@@ -43,6 +39,7 @@ def time_engines(part: Part, run: Run, model: str, block: int, report: Reporter)
                 *(part.profile.engine_s, run_mark(run.id)),
             )
             ceilings.append(best)
+            report.spent(engine_s(engine, part.profile))
             report.note(
                 f"bare engine {what}: {best.throughput_per_s:.1f} {part.group.unit}/s "
                 f"at batch {best.batch_size}"
@@ -90,9 +87,9 @@ def fix_rates(
         }
         known[model] = {name: rate for name, rate in offered.items() if rate is not None}
         recorder.save_facts()
-        mine = [start for start in part.starts if start.model == model]
-        asked = (mine, part.group, part.profile, recorder.run.device)
-        report.extend(estimate_s(*asked, known[model]) - estimate_s(*asked, {}))
+        mine = [t for start in part.starts if start.model == model for t in start.trials]
+        asked = (part, mine, recorder.run.device)
+        report.extend(trials_s(*asked, known[model]) - trials_s(*asked, {}))
     return known[model]
 
 
@@ -180,7 +177,7 @@ def measure_start(
         save_start,
         condemn,
     )
-    report.spent(START_S)
+    report.spent(start_s(part, start, run.device))
     return went_well
 
 

@@ -99,6 +99,11 @@ def probes(payloads: Sequence[Payload]) -> list[Payload]:
     return [payload for payload in payloads if payload.probe]
 
 
+def repeated(every: list[Payload]) -> list[Payload]:
+    """Those of the probes that are asked again after the trials, evenly spread."""
+    return every[:: -(-len(every) // REPEATED_PROBES)] if every else []
+
+
 def pass_gate(
     bench: Bench, running: Running, artefact: Artefact, interface: str, folder: Path
 ) -> Gate:
@@ -118,8 +123,7 @@ def pass_again(
     bench: Bench, running: Running, artefact: Artefact, interface: str, folder: Path
 ) -> Parity:
     """The gate once more, after the trials, with a part of the probe set. Raises StackFailed."""
-    every = probes(bench.payloads)
-    sent = every[:: -(-len(every) // REPEATED_PROBES)]
+    sent = repeated(probes(bench.payloads))
     asked = ask(bench, running, artefact, interface, sent, folder)
     return compare(asked.answers, bench, running, artefact, sent)
 

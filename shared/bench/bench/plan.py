@@ -1,19 +1,13 @@
-"""Which trials a run consists of, in which order, and how long that takes."""
+"""Which trials a run consists of, in which order, at which rates, and how long each window is."""
 
 import math
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bench.config import SCHEDULED, SEARCHES, Group, Load, Profile, Slo, Stack
+from bench.config import SCHEDULED, Group, Load, Profile, Slo, Stack
 from bench.search import TOLERANCE, requests_to_show
-
-# Rough seconds a start costs beside its trials: ready, parity, audit, stop.
-START_S = 25.0
-TRIAL_OVERHEAD_S = 2.8
-# What a search usually takes: two probes to bracket, four or five to bisect.
-PROBES = 7
 
 
 @dataclass(frozen=True)
@@ -161,32 +155,6 @@ def probe_s(slo: Slo, rate_per_s: float | None) -> float:
     queue_s = min(limits, default=0.0) / (slo.share * TOLERANCE)
     sample_s = 1.1 * requests_to_show(slo.share) / rate_per_s if rate_per_s else 0.0
     return max(1.0, queue_s, sample_s)
-
-
-def trial_s(profile: Profile, slo: Slo, load: Load, rate_per_s: float | None) -> float:
-    """What one trial costs, in seconds; a search is taken to find half of its highest rate."""
-    if load.kind in SEARCHES:
-        rate = rate_per_s / 2 if rate_per_s else None
-        once = profile.warmup_s + TRIAL_OVERHEAD_S
-        return PROBES * (once + probe_s(slo, rate)) + once + steady_s(profile, rate)
-    window_s = steady_s(profile, rate_per_s) + load.burst_s + load.after_s
-    return profile.warmup_s + window_s + TRIAL_OVERHEAD_S
-
-
-def estimate_s(
-    starts: Sequence[Start],
-    group: Group,
-    profile: Profile,
-    device: str,
-    rates: Mapping[str, float | None],
-) -> float:
-    """Seconds of measuring ahead, engines left out; `rates` by load, as far as they are known."""
-
-    def cost_s(trial: Trial) -> float:
-        load = group.loads[trial.load]
-        return trial_s(profile, group.slos[device], load, rates.get(load.name))
-
-    return sum(START_S + sum(map(cost_s, start.trials)) for start in starts)
 
 
 def as_table(starts: Sequence[Start]) -> list[dict[str, Any]]:

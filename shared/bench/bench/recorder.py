@@ -1,12 +1,27 @@
 """What a run has written so far: run.json, a row a start, a row a trial."""
 
+import tempfile
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from bench.errors import UserError
 from bench.plan import Start, Trial, variant_of
 from bench.rows import stack_record
 from bench.setup import Part, Run
 from bench.store import read_json, write_json
+
+
+def ensure_writable(folder: Path) -> None:
+    """Raise UserError where results can't be written: before anything is measured, not after."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise UserError(
+            f"{folder}: results can't be written: {error.strerror}; name another folder: RESULTS=…"
+        ) from None
 
 
 class Recorder:
@@ -45,6 +60,14 @@ class Recorder:
             ).exists()
             for t in start.trials
         )
+
+    def left(self, starts: Iterable[Start]) -> dict[Start, tuple[Trial, ...]]:
+        """The starts that are not complete, each with its trials that are not done."""
+        return {
+            start: tuple(trial for trial in start.trials if not self.done(trial))
+            for start in starts
+            if not self.complete(start)
+        }
 
     def save_stack(self, part: Part, row: dict[str, Any]) -> None:
         """Write one stack row."""
