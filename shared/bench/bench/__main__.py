@@ -1,24 +1,30 @@
 """`python -m bench TARGET`: what the Makefile's targets call. Settings come from variables."""
 
 import argparse
+import errno
 import os
 import signal
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
 from types import FrameType
 
 from rich.console import Console
 
 from bench import doctor
-from bench.cpus import split_cpus
+from bench.cpus import CpuSplit, split_cpus
 from bench.crosscheck import crosscheck
 from bench.errors import StackFailed, StackSkipped, UserError
 from bench.goals import calibrate_fully
 from bench.images import image_target
 from bench.lock import INTERRUPTS, machine_to_ourselves
 from bench.overhead import overhead
+from bench.paths import results_dir
 from bench.processes import adopt_orphans
 from bench.progress import Reporter
 from bench.recompute import recompute
+from bench.recorder import ensure_writable
 from bench.recording import requests_target
 from bench.replay import replay
 from bench.run import bench
@@ -37,25 +43,57 @@ def interrupt(_signal: int, _frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def run_bench(settings: Settings, console: Console) -> int:
-    """`make bench`."""
+@contextmanager
+def measuring(console: Console) -> Generator[tuple[CpuSplit, Reporter]]:
+    """The machine's CPUs and a reporter, while nothing else of this checkout measures."""
     adopt_orphans()
     cpus = split_cpus(dict(os.environ))
+    ensure_writable(results_dir())
     with Reporter(console) as report, machine_to_ourselves(report):
+        yield cpus, report
+
+
+@contextmanager
+def on_null_server(console: Console) -> Generator[tuple[Path, CpuSplit, Reporter]]:
+    """The same for what needs no stack: k6 is built and this process keeps to the client's CPUs."""
+    with measuring(console) as (cpus, report):
+        k6 = ensure_k6(report)
+        os.sched_setaffinity(0, cpus.client)
+        yield k6, cpus, report
+
+
+def run_bench(settings: Settings, console: Console) -> int:
+    """`make bench`."""
+    with measuring(console) as (cpus, report):
         return bench(settings, cpus, report)
 
 
 def run_replay(settings: Settings, console: Console) -> int:
     """`make replay`."""
-    adopt_orphans()
-    cpus = split_cpus(dict(os.environ))
-    with Reporter(console) as report, machine_to_ourselves(report):
+    with measuring(console) as (cpus, report):
         return replay(settings, cpus, report)
 
 
-def run_doctor(settings: Settings, console: Console) -> int:
-    """`make doctor`."""
-    return doctor.diagnose(settings, console)
+def run_calibrate(_settings: Settings, console: Console) -> int:
+    """`make calibrate`."""
+    with on_null_server(console) as (k6, cpus, report):
+        found, file = calibrate_fully(k6, cpus, report)
+    print_calibration(console, found, file)
+    return 0
+
+
+def run_overhead(_settings: Settings, console: Console) -> int:
+    """`make overhead`."""
+    with on_null_server(console) as (k6, cpus, report):
+        overhead(k6, cpus, report, console)
+    return 0
+
+
+def run_crosscheck(settings: Settings, console: Console) -> int:
+    """`make crosscheck`."""
+    with on_null_server(console) as (k6, cpus, report):
+        crosscheck(settings, k6, cpus, report, console)
+    return 0
 
 
 def run_serve(settings: Settings, console: Console) -> int:
@@ -65,47 +103,6 @@ def run_serve(settings: Settings, console: Console) -> int:
         return serve(settings, split_cpus(dict(os.environ)), report)
 
 
-def run_k6_build(_settings: Settings, console: Console) -> int:
-    """Build the generator, so that tests find it."""
-    with Reporter(console) as report:
-        ensure_k6(report)
-    return 0
-
-
-def run_calibrate(_settings: Settings, console: Console) -> int:
-    """`make calibrate`."""
-    adopt_orphans()
-    cpus = split_cpus(dict(os.environ))
-    with Reporter(console) as report, machine_to_ourselves(report):
-        k6 = ensure_k6(report)
-        os.sched_setaffinity(0, cpus.client)
-        found, file = calibrate_fully(k6, cpus, report)
-    print_calibration(console, found, file)
-    return 0
-
-
-def run_overhead(_settings: Settings, console: Console) -> int:
-    """`make overhead`."""
-    adopt_orphans()
-    cpus = split_cpus(dict(os.environ))
-    with Reporter(console) as report, machine_to_ourselves(report):
-        k6 = ensure_k6(report)
-        os.sched_setaffinity(0, cpus.client)
-        overhead(k6, cpus, report, console)
-    return 0
-
-
-def run_crosscheck(settings: Settings, console: Console) -> int:
-    """`make crosscheck`."""
-    adopt_orphans()
-    cpus = split_cpus(dict(os.environ))
-    with Reporter(console) as report, machine_to_ourselves(report):
-        k6 = ensure_k6(report)
-        os.sched_setaffinity(0, cpus.client)
-        crosscheck(settings, k6, cpus, report, console)
-    return 0
-
-
 def run_requests(settings: Settings, console: Console) -> int:
     """`make requests`."""
     adopt_orphans()
@@ -113,11 +110,31 @@ def run_requests(settings: Settings, console: Console) -> int:
         return requests_target(settings, split_cpus(dict(os.environ)), report)
 
 
+def run_doctor(settings: Settings, console: Console) -> int:
+    """`make doctor`."""
+    return doctor.diagnose(settings, console)
+
+
 def run_image(settings: Settings, console: Console) -> int:
     """`make image`."""
     with Reporter(console) as report:
         return image_target(settings, report)
 
+
+def run_k6_build(_settings: Settings, console: Console) -> int:
+    """Build the generator, so that tests find it."""
+    with Reporter(console) as report:
+        ensure_k6(report)
+    return 0
+
+
+# What a user can mend of what the system refuses; anything else is a defect of ours.
+WAYS_OUT = {
+    errno.ENOSPC: "free some space; make clean frees what can be built again",
+    errno.EDQUOT: "free some space; make clean frees what can be built again",
+    errno.EROFS: "work in a checkout that can be written to, or name another folder with RESULTS=",
+    errno.EACCES: "make it writable for this user, or name another folder with RESULTS=",
+}
 
 TARGETS = {
     "crosscheck": run_crosscheck,
@@ -152,6 +169,12 @@ def main() -> int:
     except (StackFailed, StackSkipped) as error:
         print(error, file=sys.stderr)
         return 3
+    except OSError as error:
+        if error.errno not in WAYS_OUT:
+            raise
+        place = error.filename or "a file"
+        print(f"{place}: {error.strerror}: {WAYS_OUT[error.errno]}", file=sys.stderr)
+        return 2
     except KeyboardInterrupt:
         return 130
 

@@ -359,14 +359,39 @@ def find_stacks(groups: list[Path], selected: str | None) -> list[Path]:
     folders = [stack for group in groups for stack in stack_folders(group)]
     if not selected:
         return folders
-    wanted = [name for name in selected.split(",") if name]
-    found = [
-        folder
-        for folder in folders
-        if folder.name in wanted or f"{folder.parent.name}/{folder.name}" in wanted
+    found: list[Path] = []
+    for wanted in selected.split(","):
+        name = wanted.strip()
+        mine = [folder for folder in folders if name in names_of(folder)]
+        if not mine:
+            raise UserError(f"STACK={name}: {no_such_stack(name, folders)}")
+        found += mine
+    return [folder for folder in folders if folder in found]
+
+
+def names_of(stack: Path) -> tuple[str, str, str]:
+    """What a stack may be called: its folder's name, alone or after its group's or its number."""
+    group = stack.parent.name
+    return stack.name, f"{group}/{stack.name}", f"{group.split('-')[0]}/{stack.name}"
+
+
+def no_such_stack(name: str, folders: list[Path]) -> str:
+    """Why a name means none of these stacks: another group has it, or nobody."""
+    elsewhere = [
+        names_of(stack)[1]
+        for group in all_groups()
+        for stack in stack_folders(group)
+        if name in names_of(stack)
     ]
-    known = [folder.name for folder in folders]
-    for name in wanted:
-        if name.split("/")[-1] not in known:
-            raise UserError(f"STACK={name}: no such stack, {did_you_mean(name, known)}")
-    return found
+    if elsewhere:
+        return f"not in the selected group; it is {' or '.join(elsewhere)}: mind GROUP"
+    known = [names_of(folder)[1 if "/" in name else 0] for folder in folders]
+    return f"no such stack, {did_you_mean(name, known)}"
+
+
+def model_of(group: Group, wanted: str | None) -> str:
+    """MODEL, or the group's first. Raises UserError for one that it doesn't have."""
+    if wanted and wanted not in group.models:
+        hint = did_you_mean(wanted, list(group.models))
+        raise UserError(f"MODEL={wanted}: {group.id} has none of that name, {hint}")
+    return wanted or group.models[0]

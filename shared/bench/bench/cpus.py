@@ -29,7 +29,10 @@ def parse_cpus(text: str) -> tuple[int, ...]:
     cpus: set[int] = set()
     for part in text.split(","):
         first, dash, last = part.strip().partition("-")
-        cpus.update(range(int(first), int(last if dash else first) + 1))
+        ends = int(first), int(last if dash else first)
+        if ends[0] > ends[1]:
+            raise ValueError(f"{part} runs backwards")
+        cpus.update(range(ends[0], ends[1] + 1))
     return tuple(sorted(cpus))
 
 

@@ -13,7 +13,7 @@ from bench.cpus import format_cpus, split_cpus
 from bench.environments import find_python
 from bench.errors import StackSkipped, UserError
 from bench.install import is_installed, why_not
-from bench.paths import BUILD, ROOT
+from bench.paths import ROOT, TOOLS
 from bench.settings import Settings, resolve_device
 from bench.tools import go_on_path
 
@@ -42,11 +42,7 @@ def machine_lines() -> list[tuple[bool, str, str]]:
         (True, "GPU", ", ".join(d["name"] for d in devices) or "none: DEVICE=auto means cpu"),
         (True, "Go", go or "none new enough on PATH: a pinned one is set up"),
         (True, "container engine", engine),
-        (
-            (BUILD / "tools" / "bin" / "k6").exists() or not (BUILD / "tools").exists(),
-            "k6",
-            "built" if (BUILD / "tools" / "bin" / "k6").exists() else "built by the first run",
-        ),
+        (True, "k6", "built" if (TOOLS / "bin" / "k6").exists() else "built by the first run"),
     ]
 
 

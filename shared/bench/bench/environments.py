@@ -91,7 +91,7 @@ def install_lock(project: Path, lock: Path, env: Path, interpreter: str, report:
 
 
 def installed_version(env: Path | None, distribution: str) -> str | None:
-    """The version of a distribution in an environment (None: the one this runs in)."""
+    """The version of a distribution in an environment (None: of the first python3 on PATH)."""
     python = str(env / "bin" / "python") if env else "python3"
     code = (
         "import sys, importlib.metadata as m\n"

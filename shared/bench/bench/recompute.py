@@ -10,6 +10,7 @@ from rich.console import Console
 import metrics
 from bench.errors import UserError
 from bench.paths import results_dir
+from bench.resume import find_run
 from bench.settings import Settings
 from bench.store import read_json
 
@@ -36,9 +37,8 @@ def recompute(settings: Settings, console: Console) -> int:
     """Returns 0 if all figures are equal, 3 if one differs. Raises UserError."""
     if not settings.run:
         raise UserError("say which run: make recompute RUN=<id>")
+    find_run(settings.run)
     folder = results_dir() / settings.run
-    if not folder.is_dir():
-        raise UserError(f"RUN={settings.run}: no such run below the results folder")
     checked = wrong = 0
     for file in sorted((folder / "trials").glob("*.json")):
         row = read_json(file)

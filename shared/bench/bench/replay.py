@@ -9,7 +9,8 @@ from bench import machine
 from bench.cpus import CpuSplit, format_cpus
 from bench.errors import UserError
 from bench.progress import Reporter
-from bench.run import bench, resumed
+from bench.resume import recorded_cpus, resumed
+from bench.run import bench
 from bench.settings import Settings
 
 # What makes a machine another one.
@@ -36,7 +37,7 @@ def other_machine(then: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 def cpus_then(facts: Mapping[str, Any], here: CpuSplit, report: Reporter) -> CpuSplit:
     """The CPUs of the earlier run where this machine has them, else those of here."""
-    then = CpuSplit(tuple(facts["server_cpus"]), tuple(facts["client_cpus"]), facts["shared_cpus"])
+    then = recorded_cpus(facts)
     if set(then.server + then.client) <= os.sched_getaffinity(0):
         return then
     report.note(

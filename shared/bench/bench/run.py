@@ -10,34 +10,18 @@ from bench import inputs, machine, provenance, table
 from bench.blocks import measure_part
 from bench.calibration import calibrate
 from bench.cpus import CpuSplit, format_cpus
-from bench.errors import StackFailed, UserError
+from bench.errors import StackFailed
+from bench.estimate import calibration_s, part_s, waits_s
 from bench.machine import host_times
 from bench.paths import results_dir
-from bench.plan import estimate_s
 from bench.progress import Reporter, spell
 from bench.recorder import Recorder
+from bench.resume import resumed, same_cpus
 from bench.settings import Settings, resolve_device
 from bench.setup import Part, Run, as_then, new_run_id, select, set_up
 from bench.side_by_side import print_side_by_side
 from bench.store import read_json, write_json
-from bench.toml_files import did_you_mean
 from bench.tools import ensure_k6
-
-
-def resumed(run_id: str) -> tuple[Settings, dict[str, Any]]:
-    """The settings an earlier run was started with, and its facts. Raises UserError."""
-    facts = read_json(results_dir() / run_id / "run.json")
-    if facts is None:
-        known = sorted(f.parent.name for f in results_dir().glob("*/run.json"))
-        hint = did_you_mean(run_id, known) if known else "there are no results yet"
-        raise UserError(f"RUN={run_id}: no such run below the results folder, {hint}")
-    # What `auto` became then; models that became different things are told apart by digest.
-    groups = facts["groups"].values()
-    weights = {artefact["weights"] for group in groups for artefact in group["artefacts"].values()}
-    saved: dict[str, Any] = {**facts["settings"], "run": run_id, "device": facts["device"]}
-    if len(weights) == 1:
-        saved["weights"] = weights.pop()
-    return Settings(**saved), facts
 
 
 def bench(
@@ -60,9 +44,7 @@ def bench(
     device = resolve_device(settings.device)
     if earlier:
         device = earlier["device"]
-        cpus = CpuSplit(
-            tuple(earlier["server_cpus"]), tuple(earlier["client_cpus"]), earlier["shared_cpus"]
-        )
+        cpus = same_cpus(earlier, cpus)
     k6 = ensure_k6(report)
     run_id = settings.run or new_run_id()
     run = Run(
@@ -81,22 +63,15 @@ def bench(
             other += inputs.changed_plan(again, parts)
         inputs.refuse_if(other, known, target)
     os.sched_setaffinity(0, cpus.client)
-    seconds = sum(estimate_s(p.starts, p.group, p.profile, device, {}) for p in parts)
-    trials = sum(len(start.trials) for part in parts for start in part.starts)
-    report.note(
-        f"run {run.id}: {trials} trials on {device}, server on CPU {format_cpus(cpus.server)}, "
-        f"client on {format_cpus(cpus.client)}, about {spell(seconds)}"
-    )
-    for part in parts:
-        report.note(table.plan_line(part.group.id, part.profile, part.starts))
-    report.plan(seconds)
     recorder = Recorder(run, earlier or provenance.run_facts(run, parts))
     if again:
         recorder.facts["replay_of"] = again["run_id"]
         for group, facts in recorder.facts["groups"].items():
             facts["rates"] = again["groups"][group]["rates"]
+    announce(run, recorder, parts, report)
     if recorder.facts["calibration"] is None:
         recorder.facts["calibration"] = calibrate(run.k6, cpus, report)
+        report.spent(calibration_s())
     recorder.save_facts()
     before = host_times()
     try:
@@ -117,6 +92,27 @@ def bench(
     if replayed := recorder.facts.get("replay_of"):
         print_side_by_side(report.console, results_dir() / replayed, run.folder)
     return 0 if went_well else 3
+
+
+def announce(run: Run, recorder: Recorder, parts: Sequence[Part], report: Reporter) -> None:
+    """Say what is going to be measured and about how long it takes."""
+    seconds = 0.0 if recorder.facts["calibration"] else calibration_s()
+    waits = 0.0
+    trials = 0
+    for part in parts:
+        left = recorder.left(part.starts)
+        seconds += part_s(part, left, run.device, recorder.facts["groups"][part.group.id]["rates"])
+        waits += waits_s(part, left)
+        trials += sum(map(len, left.values()))
+    report.note(
+        f"run {run.id}: {trials} trials on {run.device}, "
+        f"server on CPU {format_cpus(run.cpus.server)}, "
+        f"client on {format_cpus(run.cpus.client)}, about {spell(seconds)} "
+        f"(up to {spell(waits)} more on a machine that is never quiet)"
+    )
+    for part in parts:
+        report.note(table.plan_line(part.group.id, part.profile, part.starts))
+    report.plan(seconds)
 
 
 def finish(

@@ -1,6 +1,7 @@
 """The variables that every target knows, read from the environment and checked."""
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -69,6 +70,16 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             duration = 0.0
         if not 0 < duration < 86_400:
             raise UserError(f"DURATION={text}: give the seconds of a measured window, like 10")
+    flags = environ.get("CONTAINER_FLAGS") or None
+    try:
+        shlex.split(flags or "")
+    except ValueError as error:
+        raise UserError(f"CONTAINER_FLAGS={flags}: {error}") from None
+    if "://" in (results := environ.get("RESULTS") or ""):
+        raise UserError(
+            f"RESULTS={results}: measurements are written to a folder; "
+            "only query, sql, export, validate and report can read there"
+        )
     return Settings(
         group=environ.get("GROUP") or None,
         stack=environ.get("STACK") or None,
@@ -82,7 +93,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
         duration_s=duration,
         precision=environ.get("PRECISION") or None,
         base=environ.get("BASE") or None,
-        container_flags=environ.get("CONTAINER_FLAGS") or None,
+        container_flags=flags,
     )
 
 

@@ -34,6 +34,15 @@ class Part:
     starts: list[Start]
     stack_rows: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
 
+    def wanted_of_engines(self, model: str) -> set[tuple[str, str | None]]:
+        """The (precision, set of payloads) that the trials of a model are measured with."""
+        return {
+            (start.precision, self.group.loads[trial.load].payloads)
+            for start in self.starts
+            if start.model == model
+            for trial in start.trials
+        }
+
 
 @dataclass(frozen=True)
 class Run:
@@ -58,34 +67,52 @@ def select(settings: Settings) -> list[tuple[Group, Profile, list[Stack]]]:
     folders = config.find_groups(settings.group)
     if not folders:
         raise UserError("there is no group below groups/")
-    chosen = config.find_stacks(folders, settings.stack)
-    parts: list[tuple[Group, Profile, list[Stack]]] = []
-    for folder in folders:
-        stacks = [config.load_stack(stack) for stack in chosen if stack.parent == folder]
-        if not stacks:
-            continue
-        group = config.load_group(folder)
-        if settings.profile not in group.profiles:
-            hint = did_you_mean(settings.profile, list(group.profiles))
-            raise UserError(f"PROFILE={settings.profile}: {group.id} has none of that name, {hint}")
-        profile = group.profiles[settings.profile]
-        if settings.duration_s:
-            profile = replace(profile, window_s=settings.duration_s)
-        if settings.model and settings.model not in group.models:
-            hint = did_you_mean(settings.model, list(group.models))
-            raise UserError(f"MODEL={settings.model}: {group.id} has none of that name, {hint}")
-        precisions = {precision for stack in stacks for precision in stack.precisions}
-        if settings.precision and settings.precision not in precisions:
-            hint = did_you_mean(settings.precision, sorted(precisions))
-            raise UserError(f"PRECISION={settings.precision}: no selected stack has it, {hint}")
-        parts.append((group, profile, stacks))
-    if settings.base and sum(len(stacks) for _, _, stacks in parts) != 1:
+    stacks = [config.load_stack(f) for f in config.find_stacks(folders, settings.stack)]
+    if settings.interface:
+        known = {interface.name for stack in stacks for interface in stack.interfaces}
+        if settings.interface not in known:
+            hint = did_you_mean(settings.interface, sorted(known))
+            raise UserError(f"INTERFACE={settings.interface}: no selected stack has it, {hint}")
+        stacks = [s for s in stacks if settings.interface in (i.name for i in s.interfaces)]
+    if settings.base and len(stacks) != 1:
         raise UserError(f"BASE={settings.base}: name the one stack with STACK=<group>/<stack>")
-    known = {i.name for _, _, stacks in parts for stack in stacks for i in stack.interfaces}
-    if settings.interface and settings.interface not in known:
-        hint = did_you_mean(settings.interface, sorted(known))
-        raise UserError(f"INTERFACE={settings.interface}: no selected stack has it, {hint}")
-    return parts
+    chosen = {
+        folder: [stack for stack in stacks if stack.folder.parent == folder]
+        for folder in folders
+        if any(stack.folder.parent == folder for stack in stacks)
+    }
+    groups = [(config.load_group(folder), mine) for folder, mine in chosen.items()]
+    check_offers(settings, groups)
+    return [(group, profile_of(group, settings), mine) for group, mine in groups]
+
+
+def check_offers(settings: Settings, groups: Sequence[tuple[Group, list[Stack]]]) -> None:
+    """Raise UserError where a group lacks the PROFILE, MODEL or PRECISION that is asked for."""
+    for variable, asked, offers in (
+        ("PROFILE", settings.profile, {g.id: list(g.profiles) for g, _ in groups}),
+        ("MODEL", settings.model, {g.id: list(g.models) for g, _ in groups}),
+        (
+            "PRECISION",
+            settings.precision,
+            {g.id: sorted({p for s in stacks for p in s.precisions}) for g, stacks in groups},
+        ),
+    ):
+        if asked is None:
+            continue
+        having = [group for group, names in offers.items() if asked in names]
+        for group, names in offers.items():
+            if group not in having:
+                other = f"{having[0]} has one: add GROUP={having[0]}" if having else ""
+                raise UserError(
+                    f"{variable}={asked}: {group} has none of that name, "
+                    f"{other or did_you_mean(asked, names)}"
+                )
+
+
+def profile_of(group: Group, settings: Settings) -> Profile:
+    """PROFILE, its window as long as DURATION says."""
+    profile = group.profiles[settings.profile]
+    return replace(profile, window_s=settings.duration_s) if settings.duration_s else profile
 
 
 def as_then(
