@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import metrics
 from bench import gpu, server
 from bench.artefact import Artefact
 from bench.audit import audit
@@ -173,6 +174,8 @@ def run_start(
         look_back(bench, running, artefact, start, facts, report, condemn)
     except StackFailed as failure:
         fault = str(failure)
+    except (metrics.RecordsError, metrics.MetricsError) as failure:
+        fault = f"its records give no figures: {failure}"
     except OSError as failure:
         fault = f"{failure.strerror or failure}: {failure.filename or 'while writing'}"
     finally:

@@ -51,8 +51,8 @@ def store_records(csv: Path, parquet: Path) -> int:
     """Write the generator's CSV as typed Parquet (zstd, by intended_ns); returns the records.
 
     A torn last line (the generator was killed) is left out; a missing or empty file gives a valid
-    Parquet file of 0 rows. Raises RecordsError, naming the file, when the header lacks a column or
-    a value has the wrong type.
+    Parquet file of 0 rows. Raises RecordsError, naming the file, when the header lacks a column, a
+    value has the wrong type or the Parquet file can't be written.
     """
     with connection() as db:
         db.execute(f"create table requests ({_declare(RECORD)})")
@@ -132,7 +132,11 @@ def _write(db: duckdb.DuckDBPyConnection, table: str, parquet: Path) -> int:
     parquet.parent.mkdir(parents=True, exist_ok=True)
     partial = parquet.with_name(parquet.name + ".partial")
     target = str(partial).replace("'", "''")
-    db.execute(f"copy {table} to '{target}' (format parquet, compression zstd)")
+    try:
+        db.execute(f"copy {table} to '{target}' (format parquet, compression zstd)")
+    except duckdb.Error as error:
+        partial.unlink(missing_ok=True)
+        raise RecordsError(f"{parquet}: {str(error).splitlines()[0]}") from None
     partial.replace(parquet)
     row = db.execute(f"select count(*) from {table}").fetchone()
     return int(row[0]) if row else 0
