@@ -21,9 +21,15 @@ from bench.trial import Bench
 from bench.verdict import Verdict, conclude
 
 
-def time_engines(part: Part, run: Run, model: str, block: int, report: Reporter) -> list[Ceiling]:
-    """The engines' ceilings for one model in one block. Raises StackFailed."""
+def time_engines(
+    part: Part, run: Run, model: str, block: int, report: Reporter
+) -> tuple[list[Ceiling], bool]:
+    """The engines' ceilings for one model in one block, and whether every engine could be timed.
+
+    One that can't costs its own ceilings only: it is told, and the others go on.
+    """
     ceilings: list[Ceiling] = []
+    went_well = True
     artefact = part.artefacts[model]
     wanted = part.wanted_of_engines(model)
     for engine, env in part.engines.values():
@@ -34,17 +40,23 @@ def time_engines(part: Part, run: Run, model: str, block: int, report: Reporter)
                 artefact, run.device, len(run.cpus.server), precision, None
             )
             variables["PAYLOADS_DIR"] = str(part.group.folder / "payloads")
-            best = time_engine(
-                *(engine, env, variables, precision, payload_set, run.cpus.server),
-                *(part.profile.engine_s, run_mark(run.id)),
-            )
+            try:
+                best = time_engine(
+                    *(engine, env, variables, precision, payload_set, run.cpus.server),
+                    *(part.profile.engine_s, run_mark(run.id)),
+                )
+            except StackFailed as failed:
+                report.note(f"bare engine {what}: {failed}")
+                went_well = False
+                break  # the first is the main one: without it the others say little
+            finally:
+                report.spent(engine_s(engine, part.profile))
             ceilings.append(best)
-            report.spent(engine_s(engine, part.profile))
             report.note(
                 f"bare engine {what}: {best.throughput_per_s:.1f} {part.group.unit}/s "
                 f"at batch {best.batch_size}"
             )
-    return ceilings
+    return ceilings, went_well
 
 
 def ceiling_for(
@@ -193,11 +205,8 @@ def measure_part(part: Part, run: Run, recorder: Recorder, report: Reporter) -> 
             continue
         key = (start.block, start.model)
         if key not in ceilings:
-            try:
-                ceilings[key] = time_engines(part, run, start.model, start.block, report)
-            except StackFailed as failed:
-                report.note(str(failed))
-                ceilings[key], went_well = [], False
+            ceilings[key], timed = time_engines(part, run, start.model, start.block, report)
+            went_well &= timed
             stored += [
                 {"model": start.model, "block": start.block, **vars(ceiling)}
                 for ceiling in ceilings[key]
