@@ -150,7 +150,9 @@ lint: $(LINT)/ready $(REPORTS)/ready lint-workflows ## ruff, pyright, gofmt, vet
 	@cd shared/metrics/sql && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd results/views && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd queries && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
-	@cd shared/k6 && test -z "$$(gofmt -l .)" && CGO_ENABLED=0 go vet ./...
+	@cd shared/k6 && unformatted=$$(gofmt -l .) && \
+	  { test -z "$$unformatted" || { echo "run make format for shared/k6: $$unformatted" >&2; exit 1; }; }
+	@cd shared/k6 && CGO_ENABLED=0 go vet ./...
 	@cd shared/k6 && CGO_ENABLED=0 go tool -modfile=../supply/go.mod staticcheck ./...
 	@$(LINT)/bin/hadolint groups/*/*/Dockerfile
 

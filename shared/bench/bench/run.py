@@ -78,6 +78,7 @@ def bench(
         went_well = True
         for part in parts:
             went_well &= measure_part(part, run, recorder, report)
+        finish(run, recorder, parts, before, went_well)
     except KeyboardInterrupt:
         report.note(f"stopping; continue with: make bench RUN={run.id}")
         raise
@@ -86,7 +87,6 @@ def bench(
             f"{error.strerror}: {error.filename or run.folder}; what was measured is whole. "
             f"Free some space and continue with: make bench RUN={run.id}"
         ) from None
-    finish(run, recorder, parts, before, went_well)
     report.progress.stop()
     table.print_run(report.console, run.folder, recorder.facts)
     if replayed := recorder.facts.get("replay_of"):
