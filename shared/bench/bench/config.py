@@ -378,13 +378,14 @@ def names_of(stack: Path) -> tuple[str, str, str]:
 def no_such_stack(name: str, folders: list[Path]) -> str:
     """Why a name means none of these stacks: another group has it, or nobody."""
     elsewhere = [
-        names_of(stack)[1]
+        group.name
         for group in all_groups()
         for stack in stack_folders(group)
         if name in names_of(stack)
     ]
     if elsewhere:
-        return f"not in the selected group; it is {' or '.join(elsewhere)}: mind GROUP"
+        groups = " or ".join(f"GROUP={group}" for group in elsewhere)
+        return f"not in the selected group: leave GROUP out or set {groups}"
     known = [names_of(folder)[1 if "/" in name else 0] for folder in folders]
     return f"no such stack, {did_you_mean(name, known)}"
 

@@ -100,13 +100,18 @@ def check_offers(settings: Settings, groups: Sequence[tuple[Group, list[Stack]]]
         if asked is None:
             continue
         having = [group for group, names in offers.items() if asked in names]
-        for group, names in offers.items():
-            if group not in having:
-                other = f"{having[0]} has one: add GROUP={having[0]}" if having else ""
-                raise UserError(
-                    f"{variable}={asked}: {group} has none of that name, "
-                    f"{other or did_you_mean(asked, names)}"
-                )
+        lacking = [group for group in offers if group not in having]
+        if lacking and having:
+            raise UserError(
+                f"{variable}={asked}: {lacking[0]} has none of that name, {having[0]} has: "
+                f"add GROUP={having[0]}"
+            )
+        if lacking:
+            known = sorted({name for names in offers.values() for name in names})
+            hint = did_you_mean(asked, known)
+            raise UserError(
+                f"{variable}={asked}: {', '.join(lacking)} has none of that name, {hint}"
+            )
 
 
 def profile_of(group: Group, settings: Settings) -> Profile:

@@ -15,6 +15,8 @@ import jsonschema
 from bench.errors import UserError
 from bench.paths import ROOT
 
+# So many names fit into an error message beside the nearest one.
+FEW = 4
 SCHEMAS = Path(__file__).parent / "schemas"
 
 
@@ -24,9 +26,12 @@ def where(file: Path) -> str:
 
 
 def did_you_mean(word: str, known: list[str]) -> str:
-    """A hint for a name that isn't known: the nearest one, or all of them."""
+    """A hint for a name that isn't known: the nearest one, and all where they are few or far."""
     near = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    return f"did you mean {near[0]!r}?" if near else f"known: {', '.join(sorted(known))}"
+    every = f"known: {', '.join(sorted(set(known)))}"
+    if not near:
+        return every
+    return f"did you mean {near[0]!r}?" + (f" {every}" if len(known) <= FEW else "")
 
 
 @cache

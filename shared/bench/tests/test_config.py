@@ -9,6 +9,8 @@ import pytest
 from bench import config
 from bench.artefact import Payload, payloads_of, read_payloads
 from bench.errors import UserError
+from bench.settings import read_settings
+from bench.setup import select
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
 
@@ -95,6 +97,35 @@ def test_groups_and_stacks_are_found_by_number_and_name() -> None:
         config.find_stacks(groups, "trition")
     with pytest.raises(UserError, match="GROUP=77"):
         config.find_groups("77")
+
+
+def test_a_stack_is_not_looked_for_by_its_last_name_alone() -> None:
+    """STACK=<no group>/triton once meant a run of no stack that ended well."""
+    every = config.all_groups()
+    for name in ("1/triton", "1-image-classification/triton"):
+        (found,) = config.find_stacks(every, name)
+        assert found.parent.name == "1-image-classification"
+    with pytest.raises(UserError, match=r"STACK=no-group/triton: no such stack, .*/triton'"):
+        config.find_stacks(every, "no-group/triton")
+    with pytest.raises(UserError, match="STACK=: no such stack"):
+        config.find_stacks(every, ",")
+    with pytest.raises(UserError, match=r"STACK=vllm: .* leave GROUP out or set GROUP=2-text-gen"):
+        config.find_stacks(config.find_groups("1"), "vllm")
+
+
+def test_what_another_group_has_is_said() -> None:
+    """MODEL= of one group was refused in the name of another; a typo's hint named one group's."""
+    with pytest.raises(UserError, match=r"MODEL=minilm: 1-\S+ has none .* add GROUP=3-embeddings"):
+        select(read_settings({"MODEL": "minilm"}))
+    with pytest.raises(UserError, match=r"MODEL=gpt3: 1-.*, 2-.* did you mean 'gpt2'\?"):
+        select(read_settings({"MODEL": "gpt3"}))
+
+
+def test_only_stacks_with_the_interface_are_set_up() -> None:
+    """Broken by groups that are built and installed for no trial at all."""
+    chosen = select(read_settings({"INTERFACE": "ws"}))
+    assert [group.id for group, *_ in chosen] == ["2-text-generation"]
+    assert all("ws" in (i.name for i in s.interfaces) for *_, stacks in chosen for s in stacks)
 
 
 def test_the_runner_knows_no_stack_and_no_group() -> None:

@@ -18,6 +18,7 @@ import pytest
 import starts
 from starts import Place
 
+import metrics
 from bench import gpu, server
 from bench.config import Load
 from bench.cpus import CpuSplit
@@ -109,6 +110,18 @@ def test_a_server_that_dies_is_not_measured(place: Place) -> None:
     served = place.having([CLOSED]).serve(starts.echo("dies"))
     assert served.verdicts["closed"].reasons == ("NOT_MEASURED",)
     assert "server ended" in (served.verdicts["closed"].detail or "")
+
+
+def test_records_that_give_no_figures(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken by a fault of the records, as a full disk makes one, that ends the whole run."""
+
+    def broken(*_: object) -> None:
+        raise metrics.RecordsError("requests.parquet: no space left")
+
+    monkeypatch.setattr(metrics, "store_records", broken)
+    served = place.having([CLOSED]).serve(starts.echo("none"))
+    assert served.verdicts["closed"].reasons == ("NOT_MEASURED",)
+    assert "no space left" in (served.verdicts["closed"].detail or "")
 
 
 def test_a_generator_at_its_ceiling(place: Place) -> None:

@@ -5,7 +5,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Generator, Iterable, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -135,7 +135,8 @@ def _write(db: duckdb.DuckDBPyConnection, table: str, parquet: Path) -> int:
     try:
         db.execute(f"copy {table} to '{target}' (format parquet, compression zstd)")
     except duckdb.Error as error:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink()
         raise RecordsError(f"{parquet}: {str(error).splitlines()[0]}") from None
     partial.replace(parquet)
     row = db.execute(f"select count(*) from {table}").fetchone()

@@ -30,6 +30,15 @@ def read(parquet: Path) -> list[tuple[object, ...]]:
         return db.execute("from read_parquet(?)", [str(parquet)]).fetchall()
 
 
+def test_a_file_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    """A full disk shows here first: broken by DuckDB's own exception, which nobody expects."""
+    source, stored = tmp_path / "r.csv", tmp_path / "r.parquet"
+    source.write_text(HEADER + line(1))
+    (tmp_path / "r.parquet.partial").mkdir()
+    with pytest.raises(RecordsError, match=r"r\.parquet: "):
+        store_records(source, stored)
+
+
 def test_types_and_values(tmp_path: Path) -> None:
     """Each column arrives with its type; 0 stamps are null. Broken by a guessed CSV type."""
     source, stored = tmp_path / "r.csv", tmp_path / "sub" / "r.parquet"
