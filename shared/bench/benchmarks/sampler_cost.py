@@ -4,11 +4,11 @@
 --stack NAME --load closed-1 --pairs 100 --seconds 2`. The aim: CPU seconds a request and p99 differ
 by at most 2%.
 
-One server and one load that never stops, so that nothing but the samplers differs: they are
-switched on and off every few seconds, in pairs of random order. The kernel's nanosecond accounting
-of the server's threads is read at each switch; a request that a switch cuts belongs to both sides
-by its share of time. What drifts over minutes falls on both sides of a pair alike, and many short
-pairs average what doesn't.
+One server, and one load of one payload that never stops, so that nothing but the samplers differs:
+they are switched on and off every few seconds, in pairs of random order. The kernel's nanosecond
+accounting of the server's threads is read at each switch; a request that a switch cuts belongs to
+both sides by its share of time. What drifts over minutes falls on both sides of a pair alike, and
+many short pairs average what doesn't.
 """
 
 import argparse
@@ -31,7 +31,7 @@ from rich.console import Console
 from scipy.stats import t as student  # pyright: ignore[reportMissingTypeStubs]
 
 from bench import config, gpu
-from bench.artefact import Artefact, read_payloads
+from bench.artefact import Artefact, payloads_of, read_payloads
 from bench.cpus import CpuSplit, split_cpus
 from bench.errors import StackFailed, UserError
 from bench.generator import load_plan, make_plan, run_k6
@@ -107,18 +107,22 @@ def switch(
     return sides
 
 
-def requests_in(side: Side, answers: Sequence[Answer]) -> float:
-    """Requests served in a side; one that a switch cuts counts by its share of time."""
-    return sum(
-        max(0, min(one.done_ns, side.end_ns) - max(one.sent_ns, side.start_ns))
-        / (one.done_ns - one.sent_ns)
-        for one in answers
-    )
+def requests_in(sides: Sequence[Side], answers: Sequence[Answer]) -> list[float]:
+    """Requests served in each side; one that a switch cuts counts by its share of time."""
+    sent = np.array([one.sent_ns for one in answers], dtype=np.int64)
+    done = np.array([one.done_ns for one in answers], dtype=np.int64)
+
+    def served_in(side: Side) -> float:
+        inside = np.minimum(done, side.end_ns) - np.maximum(sent, side.start_ns)
+        return float((np.clip(inside, 0, None) / (done - sent)).sum())
+
+    return [served_in(side) for side in sides]
 
 
 def cpu_ratios(sides: Sequence[Side], answers: Sequence[Answer]) -> list[float]:
     """CPU seconds a request, on over off: one log-ratio a pair."""
-    each = {(s.pair, s.sampled): s.cpu_ns / requests_in(s, answers) for s in sides}
+    served_in = requests_in(sides, answers)
+    each = {(s.pair, s.sampled): s.cpu_ns / n for s, n in zip(sides, served_in, strict=True)}
     pairs = sorted({side.pair for side in sides})
     return [math.log(each[pair, True] / each[pair, False]) for pair in pairs]
 
@@ -203,7 +207,7 @@ def load_and_switch(
             mode="load",
             group=group,
             artefact=artefact,
-            payloads=[payload for payload in read_payloads(group) if not payload.audit],
+            payloads=payloads_of(read_payloads(group), chosen)[:1],
             running=running,
             interface=running.stack.interfaces[0].name,
             load=load_plan(chosen, None, WARMUP_S + window_s),
@@ -222,7 +226,7 @@ def load_and_switch(
         )
         switching.join()
         answers = read_answers(folder / "records.csv")
-    if len(sides) != 2 * pairs or not all(requests_in(side, answers) for side in sides):
+    if len(sides) != 2 * pairs or not answers or not all(requests_in(sides, answers)):
         raise StackFailed("a side of a pair without answers: let --seconds be longer")
     return sides, answers
 

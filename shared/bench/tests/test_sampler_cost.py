@@ -2,7 +2,6 @@
 
 import importlib.util
 import itertools
-import math
 import random
 import sys
 import time
@@ -64,8 +63,7 @@ def test_a_known_cost_is_found_whatever_drifts(true: float) -> None:
 def test_a_cut_request_counts_on_both_sides() -> None:
     answers = [cost.Answer(0, 0, 40), cost.Answer(0, 40, 80)]
     first, second = cost.Side(0, True, 0, 50, 1), cost.Side(0, False, 50, 80, 1)
-    assert math.isclose(cost.requests_in(first, answers), 1.25)
-    assert math.isclose(cost.requests_in(second, answers), 0.75)
+    assert cost.requests_in([first, second], answers) == pytest.approx([1.25, 0.75])
 
 
 def test_the_samplers_are_on_for_one_side_of_each_pair() -> None:
