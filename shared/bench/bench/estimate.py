@@ -6,7 +6,7 @@ rough, and an answer is taken to need half of what the SLO allows it.
 
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
-from typing import Any
+from typing import Any, cast
 
 from bench.artefact import Payload
 from bench.audit import PRIMES
@@ -45,7 +45,8 @@ def answer_s(slo: Slo, reference: Mapping[str, Any]) -> float:
 
     `reference`: the artefact's outputs, whose tokens a limit per token is multiplied by.
     """
-    lengths = [len(r["tokens"]) for r in reference.values() if isinstance(r, dict)]
+    texts = (cast(dict[str, Any], each) for each in reference.values() if isinstance(each, dict))
+    lengths = [len(each["tokens"]) for each in texts]
     tokens = sum(lengths) / len(lengths) if lengths else 1.0
     streamed_ms = (slo.ttft_ms or 0.0) + (slo.tpot_ms or 0.0) * (tokens - 1)
     return (slo.latency_ms or streamed_ms) / 2 / 1000

@@ -63,9 +63,10 @@ def refuse_contradiction(then: Settings, environ: Mapping[str, str]) -> None:
         was, asked = getattr(then, field), getattr(now, field)
         if not environ.get(name) or asked == "auto" or meant(name, asked) == meant(name, was):
             continue
-        began = "without it" if was is None else f"with {name}={was}"
+        said = f"{was:g}" if isinstance(was, float) else was
+        began = "without it" if was is None else f"with {name}={said}"
         raise UserError(
-            f"{name}={asked}: run {then.run} was started {began}: leave it out, "
+            f"{name}={environ[name]}: run {then.run} was started {began}: leave it out, "
             "or leave RUN out to start another run"
         )
 
