@@ -16,7 +16,8 @@ from pathlib import Path
 from bench.cgroups import Cgroup, cgroup_of
 from bench.cpus import format_cpus
 from bench.errors import StackFailed, StackSkipped
-from bench.paths import BUILD, ROOT
+from bench.paths import BUILD
+from bench.processes import RUNS
 
 # Of every container that is started; its value says by whom.
 LABEL = "inference-study"
@@ -121,7 +122,7 @@ def environment_words(variables: Mapping[str, str]) -> list[str]:
 
 def owner_of(mark: str) -> str:
     """Whose a container is, as its label says: all runs of this checkout are one owner."""
-    return f"{ROOT}:run" if mark.startswith(f"{ROOT}:run:") else mark
+    return RUNS.removesuffix(":") if mark.startswith(RUNS) else mark
 
 
 def run_words(

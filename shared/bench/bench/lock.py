@@ -6,7 +6,7 @@ import signal
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from bench import containers
+from bench import containers, sessions
 from bench.errors import UserError
 from bench.paths import BUILD
 from bench.processes import MARK, end_processes, marked
@@ -37,9 +37,10 @@ def machine_to_ourselves(report: Reporter) -> Generator[None]:
         lock.flush()
         if left := containers.remove_leftovers(run_mark()):
             report.note(f"removed {left} container(s) that an interrupted run left")
-        if left := marked(run_mark()):
+        if left := {*marked(run_mark()), *sessions.left_over()}:
             report.note(f"ending {len(left)} process(es) that an interrupted run left running")
-            end_processes(left, 5)
+            end_processes(sorted(left), 5)
+        sessions.forget()
         # What builds and converts is ended with a crashed run too, not only servers.
         os.environ[MARK] = run_mark("set-up")
         try:
@@ -48,7 +49,8 @@ def machine_to_ourselves(report: Reporter) -> Generator[None]:
             # An interrupt may have come between a start and whoever would have stopped it.
             handlers = {one: signal.signal(one, signal.SIG_IGN) for one in INTERRUPTS}
             containers.remove_leftovers(run_mark())
-            end_processes(marked(run_mark()), 5)
+            end_processes(sorted({*marked(run_mark()), *sessions.left_over()}), 5)
+            sessions.forget()
             os.environ.pop(MARK, None)
             for one, handler in handlers.items():
                 signal.signal(one, handler)

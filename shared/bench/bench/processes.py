@@ -10,12 +10,16 @@ from typing import Protocol
 
 import psutil
 
+from bench.paths import ROOT
+
 TICK_NS = 1_000_000_000 // os.sysconf("SC_CLK_TCK")
 PAGE = os.sysconf("SC_PAGE_SIZE")
 PR_SET_CHILD_SUBREAPER = 36
 
 # Every process the runner starts inherits this variable; its value is the checkout and the start.
 MARK = "INFERENCE_STUDY_START"
+# What it begins with where a run of this checkout is the starter.
+RUNS = f"{ROOT}:run:"
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,21 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from bench import containers
+from bench import containers, sessions
 from bench.cgroups import CgroupMeter
 from bench.config import Stack
 from bench.containers import Container
 from bench.errors import StackFailed
-from bench.processes import Meter, TreeMeter, descendants, marked, of_session, tree_pss_bytes
+from bench.processes import (
+    MARK,
+    RUNS,
+    Meter,
+    TreeMeter,
+    descendants,
+    marked,
+    of_session,
+    tree_pss_bytes,
+)
 
 HOST = "127.0.0.1"
 
@@ -111,7 +120,7 @@ def spawn(
     os.sched_setaffinity(0, cpus)
     try:
         with stdout.open("ab") as out, stderr.open("ab") as err:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [program, *command[1:]],
                 cwd=cwd,
                 env=dict(env),
@@ -122,3 +131,6 @@ def spawn(
             )
     finally:
         os.sched_setaffinity(0, before)
+    if env.get(MARK, "").startswith(RUNS):
+        sessions.remember(process.pid)
+    return process

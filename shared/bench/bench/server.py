@@ -16,14 +16,14 @@ from bench.contained import start_container, stop_container
 from bench.containers import Image
 from bench.errors import StackFailed
 from bench.local_http import open_url
-from bench.paths import BUILD, ROOT
-from bench.processes import MARK, end_processes, marked, of_session
+from bench.paths import BUILD
+from bench.processes import MARK, RUNS, end_processes, marked, of_session
 from bench.running import HOST, Running, free_ports, spawn
 
 
 def run_mark(run_id: str = "") -> str:
     """What the processes that a run of this checkout started are marked with; "": any run."""
-    return f"{ROOT}:run:{run_id}"
+    return f"{RUNS}{run_id}"
 
 
 def environment_for(

@@ -8,10 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+from rich.console import Console
 
+from bench import sessions
 from bench.environments import environment_path
-from bench.processes import MARK, marked
-from bench.server import environment_for, free_ports, run_mark
+from bench.lock import machine_to_ourselves
+from bench.processes import MARK, end_processes, marked, of_session
+from bench.progress import Reporter
+from bench.server import environment_for, free_ports, run_mark, spawn
 from reports.validate import faults
 
 # What the runner has just said when it is killed, and again after a seeded part of a second.
@@ -109,6 +113,31 @@ def test_a_runner_killed_at_any_moment_loses_and_leaves_nothing(study: Any) -> N
     assert {row["block"] for row in engines} == {1, 2, 3}, "a block's ceiling was lost"
     code, said = study.run("recompute", RUN=run)
     assert code == 0 and "3 trials recomputed, 0 figures differ" in said, said
+
+
+def test_what_lost_its_mark_is_found_by_its_session(tmp_path: Path) -> None:
+    """A server whose worker rewrote its title, and a runner that was killed: nothing carries the
+    mark any more. Broken by an engine that computes beside the next run for ever; or by a number
+    that is somebody else's by now and is ended all the same."""
+    started = {"cwd": tmp_path, "env": {**os.environ, MARK: run_mark("killed")}, "cpus": [0]}
+    logs = {"stdout": tmp_path / "out", "stderr": tmp_path / "err"}
+    wiped = spawn(["sh", "-c", "env -i sleep 60 & exit 0"], **started, **logs)
+    foreign = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    try:
+        assert wiped.wait() == 0
+        deadline = time.monotonic() + 60
+        while marked(run_mark("killed")):
+            assert time.monotonic() < deadline, "the worker still has its mark"
+            time.sleep(0.01)
+        assert len(sessions.left_over()) == 1
+        (sessions.BEGUN / str(foreign.pid)).write_text(f"{sessions.boot_id()} 1")
+        with machine_to_ourselves(Reporter(Console(quiet=True))):
+            assert of_session(wiped.pid) == []
+        assert foreign.poll() is None and not list(sessions.BEGUN.glob("*"))
+    finally:
+        end_processes(of_session(wiped.pid), 1)
+        foreign.kill()
+        foreign.wait()
 
 
 def kill_one(words: str) -> None:
