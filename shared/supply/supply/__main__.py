@@ -7,7 +7,7 @@ from pathlib import Path
 
 from supply.licences import faults, installed_licences
 from supply.sbom import write_boms
-from supply.vulnerabilities import Answer, audit_go, audit_locks
+from supply.vulnerabilities import ACCEPTED, PIP_AUDIT, Answer, accepted, audit_go, audit_locks
 
 
 def verdict(answers: Sequence[Answer], wrong: Sequence[str]) -> int:
@@ -19,7 +19,14 @@ def verdict(answers: Sequence[Answer], wrong: Sequence[str]) -> int:
 
 def audit(root: Path) -> int:
     """Print what was found and what was not checked; returns the verdict."""
-    answers = [*audit_locks(root), audit_go(root)]
+    try:
+        ignored = accepted(root)
+    except ValueError as error:
+        print(error, file=sys.stderr)
+        return 1
+    answers = [*audit_locks(root, PIP_AUDIT, ignored), audit_go(root)]
+    if ignored:
+        print(f"accepted     {', '.join(ignored)}: why and until when is in {ACCEPTED}")
     for answer in answers:
         if answer.unchecked:
             print(f"not checked  {answer.thing}: {answer.unchecked}")

@@ -8,8 +8,10 @@ import os
 import shutil
 import subprocess
 import sys
+import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from supply.licences import files
 PIP_AUDIT = (sys.executable, "-P", "-m", "pip_audit")
 # govulncheck's own exit code for: checked, and something was found.
 FOUND = 3
+ACCEPTED = "shared/supply/accepted.toml"
 
 
 @dataclass(frozen=True)
@@ -38,20 +41,36 @@ def locks(root: Path) -> list[Path]:
     return [file for file in files(root, "*.lock") if " --hash=" in file.read_text()]
 
 
+def accepted(root: Path, today: date | None = None) -> list[str]:
+    """The ids in ACCEPTED that still hold. Raises ValueError for one without reason or date.
+
+    One whose date has passed is found again.
+    """
+    table: dict[str, dict[str, Any]] = tomllib.loads((root / ACCEPTED).read_text())
+    for id, entry in table.items():
+        if not (isinstance(entry.get("until"), date) and entry.get("reason")):
+            raise ValueError(f'{ACCEPTED}: {id}: it needs reason = "…" and until = 2027-01-31')
+    now = today or datetime.now(UTC).date()
+    return [id for id, entry in table.items() if entry["until"] >= now]
+
+
 def last_line(*outputs: str) -> str:
     """The last thing a tool said."""
     lines = [line.strip() for output in outputs for line in output.splitlines() if line.strip()]
     return lines[-1][:200] if lines else "it said nothing"
 
 
-def audit_lock(lock: Path, root: Path, tool: Sequence[str] = PIP_AUDIT) -> Answer:
-    """Ask for every pin of one lock."""
+def audit_lock(
+    lock: Path, root: Path, tool: Sequence[str] = PIP_AUDIT, ignored: Sequence[str] = ()
+) -> Answer:
+    """Ask for every pin of one lock, `ignored` being ids not to tell."""
     thing = str(lock.relative_to(root))
     done = subprocess.run(
         [
             *(*tool, "--requirement", str(lock), "--require-hashes", "--disable-pip"),
             *("--format", "json", "--progress-spinner", "off", "--timeout", "20"),
             *("--cache-dir", str(root / ".build" / "cache" / "pip-audit")),
+            *(word for id in ignored for word in ("--ignore-vuln", id)),
         ],
         capture_output=True,
         text=True,
@@ -76,14 +95,16 @@ def audit_lock(lock: Path, root: Path, tool: Sequence[str] = PIP_AUDIT) -> Answe
     )
 
 
-def audit_locks(root: Path, tool: Sequence[str] = PIP_AUDIT) -> list[Answer]:
+def audit_locks(
+    root: Path, tool: Sequence[str] = PIP_AUDIT, ignored: Sequence[str] = ()
+) -> list[Answer]:
     """Every lock, until one shows that the database is out of reach."""
     answers: list[Answer] = []
     for lock in locks(root):
         if answers and answers[-1].nothing:
             answers.append(replace(answers[-1], thing=str(lock.relative_to(root))))
         else:
-            answers.append(audit_lock(lock, root, tool))
+            answers.append(audit_lock(lock, root, tool, ignored))
     return answers
 
 

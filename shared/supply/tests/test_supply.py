@@ -2,6 +2,7 @@
 
 import json
 import stat
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from bench.paths import ROOT
 from supply.__main__ import verdict
 from supply.licences import TABLE, faults
-from supply.vulnerabilities import Answer, audit_go, audit_lock, audit_locks
+from supply.vulnerabilities import ACCEPTED, Answer, accepted, audit_go, audit_lock, audit_locks
 
 PIN = "left-pad==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"
 
@@ -18,7 +19,9 @@ PIN = "left-pad==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"
 def tool(folder: Path, says: str, code: int) -> tuple[str, str]:
     """A test double of an auditing tool: it counts its calls, says that and exits so."""
     double = folder / "tool"
-    double.write_text(f"#!/bin/sh\necho called >> {folder}/calls\ncat {folder}/says\nexit {code}\n")
+    double.write_text(
+        f"#!/bin/sh\necho called $@ >> {folder}/calls\ncat {folder}/says\nexit {code}\n"
+    )
     double.chmod(double.stat().st_mode | stat.S_IXUSR)
     (folder / "says").write_text(says)
     return "/bin/sh", str(double)
@@ -62,6 +65,23 @@ def test_a_database_out_of_reach_is_asked_once(tmp_path: Path) -> None:
         (f"{name}.lock", "no such host") for name in ("a", "b", "c")
     ]
     assert (tmp_path / "calls").read_text().count("called") == 1
+
+
+def test_what_was_accepted_is_not_told_until_its_day_has_passed(tmp_path: Path) -> None:
+    """Broken by an exception that nobody ever looks at again, or that nobody gave a reason for."""
+    file = tmp_path / ACCEPTED
+    file.parent.mkdir(parents=True)
+    file.write_text('[CVE-1]\nreason = "not reached"\nuntil = 2027-01-31\n')
+    assert accepted(tmp_path, date(2027, 1, 31)) == ["CVE-1"]
+    assert accepted(tmp_path, date(2027, 2, 1)) == []
+    (tmp_path / "a.lock").write_text(PIN)
+    audit_locks(tmp_path, tool(tmp_path, "{}", 0), ["CVE-1", "CVE-2"])
+    assert "--ignore-vuln CVE-1 --ignore-vuln CVE-2" in (tmp_path / "calls").read_text()
+    for text in ("[CVE-1]\nuntil = 2027-01-31\n", '[CVE-1]\nreason = "so"\nuntil = "soon"\n'):
+        file.write_text(text)
+        with pytest.raises(ValueError, match="CVE-1: it needs reason"):
+            accepted(tmp_path)
+    assert accepted(ROOT) is not None
 
 
 @pytest.mark.parametrize(("code", "exits"), [(0, 0), (3, 1), (1, 2)])
