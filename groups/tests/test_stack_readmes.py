@@ -1,7 +1,8 @@
 """Each stack's README, followed as a newcomer would: copy the folder, run its commands as written.
 
 Every `sh` and `python` block is run, in order, in a copy of the stack folder beside a copy of the
-payloads. Lines that need a container engine are left out; nothing else is.
+payloads, `grpcurl` being the one that shared/supply pins. Lines that need a container engine are
+left out; nothing else is.
 """
 
 import contextlib
@@ -23,13 +24,17 @@ from bench.artefact import ensure_artefact
 from bench.environments import find_python
 from bench.errors import StackSkipped
 from bench.install import check_requirements
+from bench.paths import BUILD, ROOT
 from bench.progress import Reporter
 from bench.settings import VARIABLES
-from bench.tools import uv
+from bench.tools import ensure_go, uv
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
 NEEDS_AN_ENGINE = re.compile(r"([A-Z_]+=\S+ )*(docker|podman) ")
 ARTEFACT = "path/to/artefact"
+# A tutorial's parts, in the order in which a newcomer needs them.
+PARTS = ["Run it", "Call it", "Tune it", "Deploy it", "What it does badly"]
+FOLDERS = config.find_stacks(config.all_groups(), None)
 
 
 def steps(readme: str) -> list[tuple[str, str]]:
@@ -46,6 +51,37 @@ def steps(readme: str) -> list[tuple[str, str]]:
             if line.strip() and not line.startswith("#") and not NEEDS_AN_ENGINE.match(line)
         ]
     return found
+
+
+@pytest.fixture(scope="session")
+def grpcurl() -> Path:
+    """The folder of the pinned grpcurl; Go's own cache makes building it again a second's work."""
+    folder = BUILD / "tools" / "grpcurl"
+    go = ensure_go(Reporter(Console(quiet=True)))
+    subprocess.run(
+        [go, "build", "-o", f"{folder}/", "github.com/fullstorydev/grpcurl/cmd/grpcurl"],
+        cwd=ROOT / "shared" / "supply",
+        env={**os.environ, "CGO_ENABLED": "0", "GOTOOLCHAIN": "local", "GOFLAGS": "-mod=readonly"},
+        check=True,
+    )
+    return folder
+
+
+@pytest.mark.parametrize(
+    "folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}"
+)
+def test_a_readme_is_a_tutorial(folder: Path) -> None:
+    """Someone who has to deploy a server tonight finds each step where every README has it, and a
+    call for each way to call it."""
+    text = (folder / "README.md").read_text()
+    headings = re.findall(r"^## (.+)$", text, re.M)
+    assert [heading for heading in headings if heading in PARTS] == PARTS
+    assert text.index("\n## ") > 300, "it does not say first what it is"
+    called = text[text.index("## Call it") :]
+    wanted = ["curl -", "python"]
+    if any(each.protocol.endswith("-grpc") for each in config.load_stack(folder).interfaces):
+        wanted.append("grpcurl -")
+    assert [way for way in wanted if way not in called] == []
 
 
 def is_ready(stack: config.Stack, process: subprocess.Popen[bytes]) -> bool:
@@ -85,10 +121,8 @@ def healthy(home: Path, environ: dict[str, str]) -> bool | None:
     return subprocess.run(check, cwd=home, env=environ, check=False, timeout=30).returncode == 0
 
 
-@pytest.mark.parametrize(
-    "folder", [parameter(folder) for folder in config.find_stacks(config.all_groups(), None)]
-)
-def test_the_readme_works_as_written(folder: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", [parameter(folder) for folder in FOLDERS])
+def test_the_readme_works_as_written(folder: Path, tmp_path: Path, grpcurl: Path) -> None:
     """A command that fails for whoever copies the folder makes the folder no template."""
     stack = config.load_stack(folder)
     if stack.container_only:
@@ -104,7 +138,7 @@ def test_the_readme_works_as_written(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder.parent / "payloads", tmp_path / "payloads")
     ours = {*VARIABLES, "Q", "FORMAT"}
     environ = {k: v for k, v in os.environ.items() if k not in ours and not k.startswith("PYTHON")}
-    environ["PATH"] = f"{Path(uv()).parent}{os.pathsep}{environ['PATH']}"
+    environ["PATH"] = os.pathsep.join([str(Path(uv()).parent), str(grpcurl), environ["PATH"]])
     found = steps((folder / "README.md").read_text())
     script = next(word for word in stack.command if word.endswith(".py"))
     starts = [line for language, line in found if language == "sh" and script in line]
