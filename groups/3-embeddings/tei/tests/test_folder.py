@@ -1,10 +1,12 @@
 """The stack is skipped where it can't run, with the reason; its model folder is what TEI loads."""
 
+import http.server
 import json
 import os
 import re
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -87,3 +89,30 @@ def test_a_wrong_artefact_is_named(artefact: Path, tmp_path: Path) -> None:
     (artefact / "embedding.json").write_text('{"pooling": "max", "max_tokens": 256}')
     done = prepare(artefact, tmp_path / "prepared")
     assert "pooling is 'max'" in done.stderr and "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("status", "healthy"), [(200, True), (429, True), (424, False), (0, False)]
+)
+def test_the_health_check_takes_full_for_well(status: int, healthy: bool) -> None:
+    """A busy server that is restarted for it moves its load to its neighbours, and so on. (0: none
+    listens.)"""
+    text = (FOLDER / "Dockerfile").read_text().replace("\\\n", "")
+    (command,) = re.findall(r"^HEALTHCHECK .*?CMD (\[.*\])$", text, re.M)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            self.send_response(status if self.path == "/embed" and asked["inputs"] else 404)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None:
+            pass
+
+    with http.server.HTTPServer(("127.0.0.1", 0), Handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        port = str(server.server_port if status else 1)
+        environ = {"PATH": os.environ["PATH"], "PORT": port}
+        done = subprocess.run(json.loads(command), env=environ, check=False)
+        server.shutdown()
+    assert (done.returncode == 0) == healthy
