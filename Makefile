@@ -181,5 +181,5 @@ format: $(LINT)/ready ## format the Python and Go code
 	@cd shared/k6 && gofmt -w .
 
 .PHONY: clean
-clean: ## free what was built: tools, environments, artefacts (results stay)
+clean: no-images ## free what was built: tools, environments, artefacts, images (results stay)
 	@rm -rf $(BUILD) && echo "removed $(BUILD)/"

@@ -34,3 +34,9 @@ $(STUDY)/ready: shared/bench/requirements.lock $(UV_READY)
 	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(STUDY)
 	@$(UV) pip sync --quiet --require-hashes --python $(STUDY) $<
 	@touch $@
+
+# `make clean`: the images that were built from here, in whatever engine there is.
+.PHONY: no-images
+no-images:
+	@for engine in docker podman nerdctl; do ! command -v $$engine >/dev/null || { \
+	  $$engine images -q --filter "label=inference-study=$(CURDIR)" 2>/dev/null | sort -u | xargs -r $$engine rmi -f >/dev/null; } || true; done

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import StackFailed
+from bench.processes import descendants, end_processes
 
 
 def run_shown(
@@ -36,7 +37,8 @@ def run_shown(
                     last.append(line.rstrip())
                     show(line)
         except BaseException:
-            process.kill()
+            # What it started would outlive it: podman leaves the step of a build running.
+            end_processes(descendants(process.pid), 5)
             raise
     if process.returncode != 0:
         tail = "\n    ".join(last) or "(it said nothing)"

@@ -10,6 +10,7 @@ from bench import machine
 from bench.commands import run_shown
 from bench.config import Stack, find_groups, find_stacks, load_stack
 from bench.containers import (
+    LABEL,
     ContainerEngine,
     Image,
     ask,
@@ -20,6 +21,7 @@ from bench.containers import (
 )
 from bench.digests import combined, folder_digest
 from bench.errors import StackFailed, StackSkipped, UserError
+from bench.paths import ROOT
 from bench.progress import Reporter
 from bench.server import run_mark
 from bench.settings import Settings, resolve_device
@@ -115,7 +117,7 @@ def build(
     given = {name: value for name, value in values.items() if value and name in declared}
     run_shown(
         [
-            *(engine.name, "build", *engine.build, "--tag", tag),
+            *(engine.name, "build", *engine.build, "--tag", tag, "--label", f"{LABEL}={ROOT}"),
             *(w for name, value in given.items() for w in ("--build-arg", f"{name}={value}")),
             str(stack.folder),
         ],

@@ -222,6 +222,7 @@ def test_an_image_is_built_once_a_state_of_its_sources(double: Double, tmp_path:
     assert images.ensure_image(stack, "cpu", REPORT).name == first.name
     (words,) = double.told("build")
     assert "BASE=docker.io/x@sha256:1" in words and not [w for w in words if "REVISION" in w]
+    assert f"{LABEL}={ROOT}" in words, "`make clean` finds images by it"
     assert first.size_mb == 123.4 and first.id.startswith("sha256:ab")
     (stack.folder / "server.py").write_text("edited")
     edited = images.ensure_image(stack, "cpu", REPORT)
