@@ -72,7 +72,7 @@ def built(engine: ContainerEngine, folder: Path, code: str, *flags: str) -> Gene
     try:
         yield image
     finally:
-        ask(engine, "rmi", "-f", image.name)
+        ask(engine, "rmi", image.name)  # refused while a container has it
 
 
 @pytest.mark.parametrize(
