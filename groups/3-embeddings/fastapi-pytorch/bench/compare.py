@@ -9,7 +9,9 @@ The group is copied to `.build/litserve/` with this stack and LitServe alone, an
 measures the copy as it measures any group: parity gate, the search for the highest rate at the SLO,
 audit, in blocks of random order. `--settings documented --load poisson-25 --blocks 1` instead shows
 how many of a quarter of the engine's rate are answered in time with each of LitServe's settings,
-`--settings own --load closed-64` what this stack's own are worth. RUN=<id> continues.
+`--settings own --load closed-64` what this stack's own are worth. `--load ladder` asks as a search
+does, but at the same fixed rates for all: where a search's short probes can't settle, their
+requests still add up. RUN=<id> continues.
 """
 
 import argparse
@@ -19,7 +21,9 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 from bench import config
 from bench.paths import BUILD, ROOT
@@ -43,6 +47,7 @@ OWN = {
     "any-padding-any-tokens": {"PADDING_TOKENS": "256", "BATCH_TOKENS": "8192"},
 }
 SETTINGS = {**DOCUMENTED, **OWN}
+LADDER = (0.15, 0.2, 0.25, 0.3, 0.4)  # shares of the engine's rate
 PROFILE = """
 [profiles.litserve]
 blocks = {blocks}
@@ -53,7 +58,14 @@ timeout_s = 20
 engine_s = 1.5
 quiet_wait_s = 10
 every_interface = []
-first_interface = ["{load}"]
+first_interface = {loads}
+"""
+RUNG = """
+[loads."ladder-{share}"]
+kind = "open"
+arrivals = "poisson"
+share = {share}
+max_users = 256
 """
 
 
@@ -68,8 +80,10 @@ def copy_group(settings: list[str], load: str, blocks: int) -> Path:
     leave_out = shutil.ignore_patterns("tests", "bench", "__pycache__")
     for part in ("model", "payloads", "engines", STACK.name):
         shutil.copytree(group / part, folder / part, ignore=leave_out)
-    profile = PROFILE.format(load=load, blocks=blocks)
-    (folder / "group.toml").write_text((group / "group.toml").read_text() + profile)
+    rungs = [f"ladder-{share}" for share in LADDER] if load == "ladder" else [load]
+    told = "".join(RUNG.format(share=share) for share in LADDER)
+    told += PROFILE.format(loads=json.dumps(rungs), blocks=blocks)
+    (folder / "group.toml").write_text((group / "group.toml").read_text() + told)
     for name in settings:
         if name in OWN:
             shutil.copytree(STACK, folder / name, ignore=leave_out)
@@ -93,11 +107,56 @@ def found(run: Path, figure: str) -> dict[str, list[float | None]]:
     return figures
 
 
+def crossing(offered: dict[float, tuple[float, float]], share: float) -> float | None:
+    """The rate at which goodput falls to `share`; None if that is not between two of the rates.
+
+    `offered`: {rate: (requests answered in time, requests)}. Goodput can't rise with the rate, so
+    neighbours where it seems to are pooled; between rates it is taken for a straight line.
+    """
+    pools: list[tuple[list[float], float, float]] = []
+    for rate, (good, number) in sorted(offered.items()):
+        pools.append(([rate], good, number))
+        while len(pools) > 1 and pools[-1][1] / pools[-1][2] > pools[-2][1] / pools[-2][2]:
+            rates, more_good, more = pools.pop()
+            pools[-1] = (pools[-1][0] + rates, pools[-1][1] + more_good, pools[-1][2] + more)
+    line = [(rate, good / number) for rates, good, number in pools for rate in rates]
+    for (low, above), (high, below) in pairwise(line):
+        if above >= share > below:
+            return low + (above - share) / (above - below) * (high - low)
+    return None
+
+
+def climbed(run: Path, share: float) -> None:
+    """Print each stack's goodput at each rate, all blocks together, and where it crosses `share`:
+    in all blocks together, then in each."""
+    rows = [json.loads(file.read_text()) for file in sorted(run.glob("trials/*.json"))]
+    rows = [row for row in rows if row["verdict"] != "INVALID"]
+    for stack in sorted({row["stack"] for row in rows}):
+        mine = [row for row in rows if row["stack"] == stack]
+        blocks = sorted({row["block"] for row in mine})
+        by_block = [added([row for row in mine if row["block"] == block]) for block in blocks]
+        together = added(mine)
+        for rate, (good, number) in sorted(together.items()):
+            print(f"{stack:<26}{rate:5.1f}/s  {good / number:.3f} of {number:.0f}")
+        rates = [crossing(each, share) for each in (together, *by_block)]
+        print(f"{stack:<26}{share} at", *(f"{rate:.1f}/s" if rate else "–" for rate in rates))
+
+
+def added(rows: list[dict[str, Any]]) -> dict[float, tuple[float, float]]:
+    """{rate: (requests answered in time, requests)} over these trials."""
+    sums: dict[float, tuple[float, float]] = {}
+    for row in rows:
+        good, number = sums.get(row["rate_per_s"], (0.0, 0.0))
+        more = row["goodput"] * row["offered"]
+        sums[row["rate_per_s"]] = (good + more, number + row["offered"])
+    return sums
+
+
 def main() -> int:
     """Copy, measure, tell. Returns the runner's exit code."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--settings", default="litserve", help="documented, own, or names")
-    parser.add_argument("--load", default="search", help="search, or another load of group.toml")
+    parser.add_argument("--load", default="search", help="search, ladder, or a load's name")
     parser.add_argument("--blocks", type=int, default=5)
     chosen = parser.parse_args()
     several = {"documented": list(DOCUMENTED), "own": list(OWN)}
@@ -120,7 +179,11 @@ def main() -> int:
         with contextlib.suppress(KeyboardInterrupt):  # the runner stops what it has started
             code = runner.wait()
     run = os.environ.get("RUN") or next((f.name for f in set(results.glob("*")) - before), "")
-    kind = config.load_group(STACK.parent).loads[chosen.load].kind
+    group = config.load_group(STACK.parent)
+    if chosen.load == "ladder":
+        climbed(results / run, group.slos["cpu"].share)
+        return code
+    kind = group.loads[chosen.load].kind
     figure = {"search": "rate_per_s", "closed": "throughput_per_s"}.get(kind, "goodput")
     for stack, blocks in found(results / run, figure).items():
         print(f"{stack:<26}{figure:<18}", *(f"{one:7.2f}" if one else "      –" for one in blocks))
