@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 import metrics
 from errors import INFERENCE_FAILED, RequestError
-from waiting import Item, Limits, Vector, Waiting
+from waiting import Item, Vector, Waiting
 
 Embed = Callable[[Sequence[list[int]]], NDArray[np.float32]]
 
@@ -21,10 +21,10 @@ class Batcher:
     """Runs `embed` on batches in `workers` threads."""
 
     def __init__(
-        self, embed: Embed, workers: int, limits: Limits, prepare_thread: Callable[[], None]
+        self, embed: Embed, workers: int, waiting: Waiting, prepare_thread: Callable[[], None]
     ) -> None:
         self._embed = embed
-        self._waiting = Waiting(limits)
+        self._waiting = waiting
         self._count = 0
         self._arrived = asyncio.Event()
         self._threads = ThreadPoolExecutor(workers, "inference", initializer=prepare_thread)

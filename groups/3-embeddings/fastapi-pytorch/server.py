@@ -21,7 +21,7 @@ from http_api import create_app
 from http_protocol import with_header_timeout
 from model import Model, ModelError, load
 from settings import Settings, SettingsError, from_environment
-from waiting import Limits
+from waiting import Limits, Waiting
 
 log = logging.getLogger("server")
 
@@ -50,8 +50,11 @@ class HttpServer(uvicorn.Server):
 
 async def serve(settings: Settings, model: Model) -> None:
     limits = Limits(settings.max_batch, settings.batch_tokens, settings.padding_tokens)
+    waiting = Waiting(limits, settings.passing_us / 1e6)
     threads = max(1, settings.threads // settings.workers)
-    batcher = Batcher(model.embed, settings.workers, limits, lambda: torch.set_num_threads(threads))
+    batcher = Batcher(
+        model.embed, settings.workers, waiting, lambda: torch.set_num_threads(threads)
+    )
     embedder = Embedder(settings, model, batcher)
 
     async def probe() -> bool:

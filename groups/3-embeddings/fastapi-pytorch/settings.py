@@ -22,6 +22,7 @@ class Settings:
     max_batch: int  # texts in one batch
     batch_tokens: int  # tokens in one batch, padding included; a longer text is one by itself
     padding_tokens: int  # a text joins a batch if it takes no more padding than this
+    passing_us: int  # a single text's turn comes so long after it, for each of its tokens
     max_texts: int  # in one request
     max_chars: int  # of one text; what is beyond the model's limit is cut off anyway
     queue_texts: int  # requests of one text admitted and not yet answered
@@ -57,6 +58,7 @@ def from_environment() -> Settings:
         max_batch=_integer("MAX_BATCH", 32 if cpu else 256),
         batch_tokens=_integer("BATCH_TOKENS", 256 if cpu else 16_384),
         padding_tokens=_integer("PADDING_TOKENS", 4 if cpu else 64, low=0),
+        passing_us=_integer("PASSING_US", 1000 if cpu else 0, low=0),
         max_texts=max_texts,
         max_chars=_integer("MAX_CHARS", 100_000),
         queue_texts=_integer("QUEUE_TEXTS", 128 * threads if cpu else 2048),

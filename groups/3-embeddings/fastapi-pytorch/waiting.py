@@ -1,4 +1,4 @@
-"""Which texts are executed next, and with which others: an order of their own beside that of their
+"""Which texts are executed next, and with which others: orders of their own beside that of their
 coming. Nothing here knows of threads or of the model.
 """
 
@@ -7,6 +7,7 @@ import time
 from bisect import bisect_left, insort
 from collections import deque
 from dataclasses import dataclass, field
+from heapq import heappop, heappush
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,11 +42,17 @@ class Item:
 
 
 class Waiting:
-    """Texts in the order of their coming and, for the choice of a batch, of their length."""
+    """Texts in the order of their turns and, for the choice of a batch, of their length.
 
-    def __init__(self, limits: Limits) -> None:
+    A request of one text has its turn `passing_s` seconds a token after it came: a shorter text
+    that comes soon after a longer one goes first, one that comes later does not. Texts of larger
+    requests, which are answered when their last one is, keep the order of their coming.
+    """
+
+    def __init__(self, limits: Limits, passing_s: float) -> None:
         self._limits = limits
-        self._single: deque[Item] = deque()
+        self._passing_s = passing_s
+        self._single: list[tuple[float, int, Item]] = []  # a heap: turn, order
         self._bulk: deque[Item] = deque()
         self._by_length: list[Item] = []
         self._turns = 0
@@ -54,7 +61,11 @@ class Waiting:
         return len(self._by_length)
 
     def add(self, item: Item, *, bulk: bool) -> None:
-        (self._bulk if bulk else self._single).append(item)
+        if bulk:
+            self._bulk.append(item)
+        else:
+            turn = item.arrived + self._passing_s * len(item.ids)
+            heappush(self._single, (turn, item.order, item))
         insort(self._by_length, item, key=lambda each: each.key)
 
     def take(self) -> list[Item]:
@@ -92,11 +103,14 @@ class Waiting:
         return [item for item in batch if not item.answer.done()]  # done before its turn: cancelled
 
     def _next(self) -> Item | None:
-        for line in (self._single, self._bulk):
-            while line and line[0].taken:  # it went along with another one's batch
-                line.popleft()
+        single, bulk = self._single, self._bulk
+        while single and single[0][2].taken:  # it went along with another one's batch
+            heappop(single)
+        while bulk and bulk[0].taken:
+            bulk.popleft()
         if not self._by_length:
             return None
         self._turns += 1
-        bulk = self._bulk and (not self._single or self._turns % BULK_SHARE == 0)
-        return (self._bulk if bulk else self._single).popleft()
+        if bulk and (not single or self._turns % BULK_SHARE == 0):
+            return bulk.popleft()
+        return heappop(single)[2]

@@ -42,6 +42,7 @@ DOCUMENTED = {
     "litserve-batch-8-at-once": {"MAX_BATCH_SIZE": "8", "BATCH_TIMEOUT": "0"},
 }
 OWN = {
+    "in-order": {"PASSING_US": "0"},
     "one-at-a-time": {"MAX_BATCH": "1"},
     "any-padding": {"PADDING_TOKENS": "256"},
     "any-padding-any-tokens": {"PADDING_TOKENS": "256", "BATCH_TOKENS": "8192"},

@@ -11,7 +11,7 @@ import numpy as np
 
 from batcher import Batcher
 from errors import RequestError
-from waiting import Limits
+from waiting import Limits, Waiting
 
 BAD, SLOW = 13, 7
 release = threading.Event()
@@ -26,7 +26,7 @@ def embed(texts: Sequence[list[int]]) -> np.ndarray:
 
 
 async def main() -> None:
-    batcher = Batcher(embed, 1, Limits(9, 99, 99), lambda: None)
+    batcher = Batcher(embed, 1, Waiting(Limits(9, 99, 99), 0), lambda: None)
     facts: dict[str, object] = {"right": [v.tolist() for v in await batcher.embed([[1, 2], [3]])]}
     together = [batcher.embed([[1]]), batcher.embed([[BAD]])]  # one batch
     failed = await asyncio.gather(*together, return_exceptions=True)

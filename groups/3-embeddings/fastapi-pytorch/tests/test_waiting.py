@@ -46,10 +46,15 @@ def lengths(batch: list[Any]) -> list[int]:
     return [len(item.ids) for item in batch]
 
 
-def filled(code: Any, limits: Any, texts: list[tuple[int, bool]]) -> tuple[Any, list[Any]]:
-    """A queue to which texts of these lengths came in this order, and they: (tokens, bulk)."""
-    waiting = code.Waiting(limits)
-    items = [code.Item([0] * tokens, at, Answer()) for at, (tokens, _) in enumerate(texts)]
+def filled(
+    code: Any, limits: Any, texts: list[tuple[int, bool]], *, passing_s: float = 0, gap_s: float = 1
+) -> tuple[Any, list[Any]]:
+    """A queue to which texts of these lengths came, `gap_s` apart, and they: (tokens, bulk)."""
+    waiting = code.Waiting(limits, passing_s)
+    items = [
+        code.Item([0] * tokens, at, Answer(), arrived=gap_s * at)
+        for at, (tokens, _) in enumerate(texts)
+    ]
     for item, (_, bulk) in zip(items, texts, strict=True):
         waiting.add(item, bulk=bulk)
     return waiting, items
@@ -59,26 +64,32 @@ TEXTS = st.lists(st.tuples(st.integers(2, 256), st.booleans()), max_size=80)
 LIMITS = st.tuples(st.integers(1, 40), st.integers(2, 3000), st.integers(0, 300))
 
 
-@given(texts=TEXTS, limits=LIMITS)
+@given(texts=TEXTS, limits=LIMITS, passing=st.integers(0, 8))
 def test_each_text_is_executed_once_within_the_limits(
-    code: Any, texts: list[tuple[int, bool]], limits: tuple[int, int, int]
+    code: Any, texts: list[tuple[int, bool]], limits: tuple[int, int, int], passing: int
 ):
-    """In batches that hold the oldest text of one kind and no more padding than is allowed.
+    """In batches that hold the text of one kind whose turn it is and no more padding than allowed.
 
     Breaks with a text that is lost, doubled or passed over for ever, and with a limit that counts
     tokens without their padding.
     """
-    waiting, items = filled(code, code.Limits(*limits), texts)
+    waiting, items = filled(code, code.Limits(*limits), texts, passing_s=passing, gap_s=16)
     most_texts, most_tokens, most_padding = limits
     kinds = {item.order: bulk for item, (_, bulk) in zip(items, texts, strict=True)}
+    turns = [16 * at + (0 if bulk else passing * tokens) for at, (tokens, bulk) in enumerate(texts)]
     left = set(kinds)
     seen: Counter[int] = Counter()
     while batch := waiting.take():
         orders = [item.order for item in batch]
-        oldest = [
-            min((at for at in left if kinds[at] is kind), default=None) for kind in (False, True)
+        due = [
+            min(
+                (at for at in left if kinds[at] is kind),
+                key=lambda at: (turns[at], at),
+                default=None,
+            )
+            for kind in (False, True)
         ]
-        assert set(orders) & set(oldest), "neither kind's oldest text was taken"
+        assert set(orders) & set(due), "neither kind's text whose turn it was has been taken"
         seen.update(orders)
         left -= set(orders)
         assert len(waiting) == len(left)
@@ -113,6 +124,29 @@ def test_of_one_length_the_oldest_go_first(code: Any):
     """Breaks if equal lengths are taken from the newest: then one of them can starve."""
     waiting, _ = filled(code, code.Limits(2, 999, 0), [(7, False)] * 6)
     assert [[item.order for item in waiting.take()] for _ in range(3)] == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_a_long_text_is_passed_for_so_long_and_no_longer(code: Any):
+    """By hand: 1 s a token, so a text of 100 tokens has its turn 100 s after it came. Shorter ones
+    that come before pass it, also when it waits already; the one whose turn is later does not.
+
+    Breaks if a long one can starve, if nothing passes, and if the longest goes first.
+    """
+    sizes = [100, 10, 100, 10, 10, 10]  # with turns at 100, 40, 160, 100, 130 and 160
+    waiting, items = filled(
+        code, code.Limits(1, 999, 0), [(size, False) for size in sizes], passing_s=1, gap_s=30
+    )
+    assert [waiting.take()[0].order for _ in items] == [1, 0, 3, 4, 2, 5]
+    waiting, items = filled(code, code.Limits(1, 999, 0), [(9, False), (2, False)], gap_s=0)
+    assert [waiting.take()[0].order for _ in items] == [0, 1], "0 is the order of their coming"
+
+
+def test_texts_of_larger_requests_pass_nobody(code: Any):
+    """An upload's long text is not put behind a later upload's short ones: it is answered when its
+    last text is. Breaks if they have turns as single texts do."""
+    texts = [(90, True), (10, True), (50, True)]
+    waiting, items = filled(code, code.Limits(1, 999, 0), texts, passing_s=9, gap_s=0)
+    assert [waiting.take()[0].order for _ in items] == [0, 1, 2]
 
 
 def test_one_batch_in_four_is_begun_for_bulk(code: Any):
