@@ -3,7 +3,7 @@
 The server replaces this process, so that signals and the process id are its own. Two layouts:
 - native: the tritonserver that nvidia-pytriton carries. It has the python backend only.
 - container: NVIDIA's image, which has the onnxruntime backend too, configured by
-  */configs/onnxruntime.pbtxt.
+  */configs/onnxruntime.pbtxt; on a GPU it can hand the encoder to TensorRT.
 """
 
 import contextlib
@@ -22,6 +22,10 @@ HERE = Path(__file__).resolve().parent
 IMAGE_ROOT = Path("/opt/tritonserver")
 SHARED_MEMORY = Path("/dev/shm")
 MODELS = {"fp32": "encoder.onnx", "int8": "encoder.int8.onnx"}
+ACCELERATORS = ("none", "tensorrt")
+# In the container lengths are rounded up to a multiple of this, so that requests share a shape.
+SAME_LENGTH = 16
+MOST_TEXTS = 128  # max_batch_size of every model
 
 
 @dataclass(frozen=True)
@@ -41,6 +45,8 @@ class Settings:
     tokens: str  # tokens that are executed together, padding included, at most
     padding: str  # tokens of padding that one more text may cost
     queue: str  # requests that may wait before each model
+    accelerator: str  # what runs the encoder for the onnxruntime backend, if not that itself
+    engines: Path  # where TensorRT keeps what it has built
 
     @property
     def model_file(self) -> Path:
@@ -53,13 +59,14 @@ def settings() -> Settings:
     env = os.environ
     device = env.get("DEVICE", "cpu")
     on_cpu = device == "cpu"
+    state = Path(env.get("STATE_DIR") or tempfile.mkdtemp(prefix="triton-")).resolve()
     read = Settings(
         host=env.get("HOST", "127.0.0.1"),
         http_port=env.get("HTTP_PORT", "8000"),
         grpc_port=env.get("GRPC_PORT", "8001"),
         metrics_port=env.get("METRICS_PORT", "8002"),
         model_dir=Path(env.get("MODEL_DIR", HERE / "model")).resolve(),
-        state_dir=Path(env.get("STATE_DIR") or tempfile.mkdtemp(prefix="triton-")).resolve(),
+        state_dir=state,
         device=device,
         precision=env.get("PRECISION", "fp32"),
         threads=env.get("THREADS", str(len(os.sched_getaffinity(0)))),
@@ -67,6 +74,8 @@ def settings() -> Settings:
         tokens=env.get("TOKENS", "256" if on_cpu else "16384"),
         padding=env.get("PADDING", "14" if on_cpu else "2048"),
         queue=env.get("QUEUE", "64" if on_cpu else "256"),
+        accelerator=env.get("ACCELERATOR", "none"),
+        engines=Path(env.get("ENGINES") or state / "engines").resolve(),
     )
     numbers = (
         "http_port",
@@ -85,10 +94,22 @@ def settings() -> Settings:
         sys.exit(f"DEVICE must be cpu or cuda, not {device!r}")
     if read.precision not in MODELS:
         sys.exit(f"PRECISION must be {' or '.join(MODELS)}, not {read.precision!r}")
+    if read.accelerator not in ACCELERATORS:
+        sys.exit(f"ACCELERATOR must be {' or '.join(ACCELERATORS)}, not {read.accelerator!r}")
+    if read.accelerator == "tensorrt" and (on_cpu or read.precision != "fp32" or not in_image()):
+        sys.exit(
+            "ACCELERATOR=tensorrt works in NVIDIA's image, with DEVICE=cuda and PRECISION=fp32 "
+            "(TensorRT can't read ONNX Runtime's dynamic quantisation)"
+        )
     for file in (read.model_file.name, "tokenizer.json", "embedding.json"):
         if not (read.model_dir / file).is_file():
             sys.exit(f"MODEL_DIR ({read.model_dir}) has no {file}: ../model/build.py makes it")
     return read
+
+
+def in_image() -> bool:
+    """Whether this is NVIDIA's image, which has a backend of its own for ONNX."""
+    return (IMAGE_ROOT / "backends" / "onnxruntime").is_dir()
 
 
 def native_server(state: Path) -> tuple[Path, Path]:
@@ -114,6 +135,34 @@ def native_server(state: Path) -> tuple[Path, Path]:
     return root / "bin" / "tritonserver", backend.parent
 
 
+def optimization(read: Settings, most_tokens: int) -> str:
+    """The part of the encoder's configuration that hands it to TensorRT; empty where nothing does.
+
+    As triton-inference-server/onnxruntime_backend's README has it. Told the shapes that can come,
+    TensorRT builds one engine for all of them while the model is loaded.
+    """
+    if read.accelerator != "tensorrt":
+        return ""
+    longest = -(-most_tokens // SAME_LENGTH) * SAME_LENGTH
+
+    def shapes(texts: int, tokens: int) -> str:
+        return ",".join(f"{name}:{texts}x{tokens}" for name in ("input_ids", "attention_mask"))
+
+    told = {
+        "precision_mode": "FP32",
+        "trt_profile_min_shapes": shapes(1, SAME_LENGTH),
+        "trt_profile_opt_shapes": shapes(MOST_TEXTS // 4, min(2 * SAME_LENGTH, longest)),
+        "trt_profile_max_shapes": shapes(MOST_TEXTS, longest),
+        "trt_engine_cache_enable": "1",
+        "trt_engine_cache_path": str(read.engines),
+    }
+    lines = "".join(f'    parameters {{ key: "{key}" value: "{told[key]}" }}\n' for key in told)
+    return (
+        "optimization { execution_accelerators {\n"
+        f'  gpu_execution_accelerator: [ {{\n    name: "tensorrt"\n{lines}  }} ]\n}} }}'
+    )
+
+
 def model_repository(read: Settings) -> Path:
     """A copy of model_repository/ with the $names in its configurations filled in."""
     repository = read.state_dir / "model_repository"
@@ -134,6 +183,8 @@ def model_repository(read: Settings) -> Path:
         "model_dir": str(read.model_dir),
         "model_file": str(read.model_file),
         "kind": "KIND_GPU" if read.device == "cuda" else "KIND_CPU",
+        "same_length": str(SAME_LENGTH),
+        "optimization": optimization(read, int(told["max_tokens"])),
     }
     for config in repository.rglob("*.pbtxt"):
         config.write_text(string.Template(config.read_text()).substitute(names))
@@ -163,7 +214,8 @@ def main() -> None:
     )
     # The tokenizer's own threads, one pool a process; the processes are what runs in parallel.
     env["RAYON_NUM_THREADS"] = "1"
-    if (IMAGE_ROOT / "backends" / "onnxruntime").is_dir():
+    if in_image():
+        read.engines.mkdir(parents=True, exist_ok=True)
         server, backends = IMAGE_ROOT / "bin" / "tritonserver", IMAGE_ROOT / "backends"
         extra = ["--model-config-name=onnxruntime"]
     else:
