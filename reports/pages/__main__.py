@@ -12,7 +12,8 @@ import duckdb
 from pages.build import build
 from pages.facts import load_facts
 from reports.ask import QuestionError
-from reports.files import Folder, FolderError, list_files, results_folder
+from reports.files import Folder, FolderError, results_folder
+from reports.listing import list_files
 from reports.load import open_results
 from reports.query import warn
 

@@ -10,7 +10,8 @@ import duckdb
 
 from reports.ask import one_line
 from reports.columns import RESULTS, Column, in_view, load_columns
-from reports.files import File, Folder, list_files, matching
+from reports.files import File, Folder, matching
+from reports.listing import list_files
 from reports.rows import SOURCES, fill
 
 # Views over raw records, which are Parquet files named after them, and the table behind each.

@@ -11,7 +11,8 @@ import duckdb
 
 from reports import cache
 from reports.columns import Column, in_file
-from reports.files import File, Folder, read
+from reports.files import File, Folder
+from reports.listing import read
 
 SCHEMA_VERSION = 1
 AT_ONCE = 5_000
