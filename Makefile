@@ -50,7 +50,7 @@ REPORTS := $(BUILD)/envs/reports
 $(REPORTS)/ready: reports/requirements.lock $(STUDY)/ready
 	@echo "setting up the reports"
 	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(REPORTS)
-	@$(UV) pip sync --quiet --require-hashes --python $(REPORTS) $<
+	@$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(REPORTS) $<
 	@touch $@
 
 # RESULTS=s3://… is asked from there.
@@ -93,7 +93,7 @@ REPORTS_TEST := $(BUILD)/envs/reports-test
 $(REPORTS_TEST)/ready: reports/requirements.test.lock $(STUDY)/ready
 	@echo "setting up the reports' tests"
 	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(REPORTS_TEST)
-	@$(UV) pip sync --quiet --require-hashes --python $(REPORTS_TEST) $<
+	@$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(REPORTS_TEST) $<
 	@touch $@
 
 .PHONY: report

@@ -32,7 +32,7 @@ $(BUILD)/tools/venv/ready: shared/bench/requirements.uv.lock
 $(STUDY)/ready: shared/bench/requirements.lock $(UV_READY)
 	@echo "setting up the runner"
 	@$(UV) venv --quiet --clear --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')" $(STUDY)
-	@$(UV) pip sync --quiet --require-hashes --python $(STUDY) $<
+	@$(UV) pip sync --quiet --require-hashes --compile-bytecode --python $(STUDY) $<
 	@touch $@
 
 # `make clean`: the images that were built from here, in whatever engine there is.
