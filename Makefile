@@ -106,9 +106,14 @@ compare: $(REPORTS)/ready ## a page of what differs between two runs or two comm
 	@test -n "$(A)" -a -n "$(B)" || { echo "compare: name two runs or commits: make compare A=… B=…" >&2; exit 2; }
 	@$(REPORTS)/bin/python -P -m pages.compare --results "$(or $(RESULTS),results)" "$(A)" "$(B)"
 
+# Two things are served: a stack, named; or the report of whatever is being measured.
 .PHONY: serve
-serve: tools ## start one stack by hand: GROUP=1 STACK=triton; Ctrl-C stops it
+serve: $(if $(STACK),tools,$(REPORTS)/ready) ## the report, built again while a run goes on; GROUP=1 STACK=triton: that stack, by hand
+ifneq ($(STACK),)
 	@$(STUDY_PYTHON) -m bench serve
+else
+	@$(MAKE) report WATCH=1
+endif
 
 .PHONY: template
 template: tools ## a stack as a service of your own: STACK=1-image-classification/triton TO=../my-service
