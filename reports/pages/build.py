@@ -7,12 +7,13 @@ from typing import Any
 from markupsafe import Markup
 
 from pages import encode, sections
-from pages.answers import SETUP, Sentence, sentences, span
-from pages.charts import Scales
+from pages.answers import Sentence, sentences
+from pages.claims import measured, range_measured
 from pages.data import data, file_name, in_order
 from pages.facts import answer, told
-from pages.names import NAMES
+from pages.pairs import between_interfaces, between_precisions, quality
 from pages.render import render, script, vega_bundle, write
+from pages.scales import Scales
 from reports.load import Loaded
 from reports.show import cell
 
@@ -51,6 +52,8 @@ RUN_FACTS = {
     "payloads_sha256": "payloads",
 }
 Row = dict[str, Any]
+# One script: they share their names.
+PAGE = ("state.js", "rows.js", "drawing.js", "text.js", "downloads.js", "page.js")
 WATCHED = {False: (), True: ("watch.js",)}
 
 
@@ -93,7 +96,7 @@ def build(
         [program],
         groups=[one.facts | {"file": one.file, "headline": one.headline} for one in built],
         warnings=left_out,
-        claims=[row | {"measured": _general(row)} for row in answer(loaded.db, "general")],
+        claims=[row | {"measured": range_measured(row)} for row in answer(loaded.db, "general")],
         about=told()["about"],
         watched=watched,
         program=Markup(program),
@@ -135,7 +138,7 @@ def _group(
     figures = sections.figures(asked["points"], scales, unit, asked)
     charts = [one for part in figures.values() for one in part]
     given = data(group, unit, titles, asked, charts)
-    program = script("page.js", *WATCHED[watched])
+    program = script(*PAGE, *WATCHED[watched])
     vega = vega_bundle()
     html = render(
         "group.html",
@@ -144,7 +147,7 @@ def _group(
         sections=SECTIONS,
         filters=given["filters"],
         sentences=said,
-        interfaces=_interfaces(asked["interfaces"], asked["workloads"], titles),
+        interfaces=between_interfaces(asked["interfaces"], asked["workloads"], titles),
         absent=_absent(asked["stacks"]),
         random=", ".join(
             in_order(row["model"] for row in asked["workloads"] if row["weights"] == "random")
@@ -157,10 +160,10 @@ def _group(
             for name, title in RUN_FACTS.items()
             if any(run[name] is not None for run in asked["runs"])
         ],
-        claims=[row | {"measured": _measured(row, unit)} for row in asked["claims"]],
+        claims=[row | {"measured": measured(row, unit)} for row in asked["claims"]],
         about=told()["about"],
-        precisions=_precisions(asked["precisions"], unit, titles),
-        quality=_quality(asked["quality"]),
+        precisions=between_precisions(asked["precisions"], unit, titles),
+        quality=quality(asked["quality"]),
         unpriced=sorted({r["machine_name"] for r in asked["cost"] if r["usd_per_hour"] is None}),
         priced=sorted(
             {
@@ -189,63 +192,6 @@ def _titles(asked: dict[str, list[Row]]) -> dict[str, str]:
     return {stack: t if titles.count(t) == 1 else stack for stack, t in found.items()}
 
 
-def _interfaces(rows: list[Row], workloads: list[Row], titles: dict[str, str]) -> list[Row]:
-    """A sentence a pair of interfaces of a stack."""
-    loads = {row["load"]: row["load_title"] for row in workloads}
-    found: list[Row] = []
-    for row in rows:
-        # As the question gives them, a is the later in the alphabet.
-        a, b = row["interface_a"], row["interface_b"]
-        low, high = row["ratio_low"], row["ratio_high"]
-        place = f"{titles.get(row['stack'], row['stack'])}, {loads[row['load']]}"
-        if row["ratio"] < 1:
-            a, b = b, a
-            low, high = (1 / high, 1 / low) if low else (None, None)
-        if row["distinguishable"]:
-            longer = span(low or 0, high or 0)
-            text = f"{place}: the median request takes {longer} as long over {a} as over {b}."
-        elif low is None:
-            text = f"{place}: {a} against {b}: too few blocks to tell."
-        else:
-            text = f"{place}: {' and '.join(sorted((a, b)))} are not distinguishable."
-        setup = [row[name] for name in SETUP]
-        answered = bool(row["distinguishable"])
-        found.append({"text": text, "answered": answered, "setup": setup, "load": row["load"]})
-    return found
-
-
-def _precisions(rows: list[Row], unit: str, titles: dict[str, str]) -> list[Row]:
-    """A sentence a pair of precisions of a stack under a load."""
-    found: list[Row] = []
-    for row in rows:
-        a, b = row["precision_a"], row["precision_b"]
-        low, high = row["ratio_low"], row["ratio_high"]
-        if row["ratio"] < 1:
-            a, b = b, a
-            low, high = (1 / high, 1 / low) if low else (None, None)
-        place = f"{titles.get(row['stack'], row['stack'])}, {row['interface']}, {row['load_title']}"
-        if row["distinguishable"]:
-            text = f"{place}: {a} serves {span(low or 0, high or 0)} {b}'s {unit} per second."
-        elif low is None:
-            text = f"{place}: {a} against {b}: too few blocks to tell."
-        else:
-            text = f"{place}: {' and '.join(sorted((a, b)))} are not distinguishable."
-        # Of any precision: these sentences stand whichever one is chosen.
-        setup = [row.get(name) for name in SETUP]
-        answered = bool(row["distinguishable"])
-        found.append({"text": text, "answered": answered, "setup": setup, "load": row["load"]})
-    return found
-
-
-def _quality(rows: list[Row]) -> list[str]:
-    """A line a model: its answers' quality at each precision."""
-    found: dict[str, list[str]] = {}
-    for row in rows:
-        of = f"{row['model']}, {row['figure']} on {row['quality_set']}"
-        found.setdefault(of, []).append(f"{row['precision']} {row['value']:.3f}")
-    return [f"{of}: {', '.join(values)}" for of, values in found.items()]
-
-
 def _absent(stacks: list[Row]) -> list[str]:
     measured = {row["stack"] for row in stacks if row["status"] == "measured"}
     return in_order(
@@ -253,36 +199,3 @@ def _absent(stacks: list[Row]) -> list[str]:
         for row in stacks
         if row["stack"] not in measured
     )
-
-
-def _measured(row: Row, unit: str) -> str:
-    if row["measured_best"] is None:
-        return "no such figure here" if row["column_name"] is None else "not measured"
-    value, name = row["measured_best"], row["column_name"]
-    of = NAMES.get(name, ("", "ms", ""))[1].format(unit=unit)
-    random = ", random weights" if row["weights"] == "random" else ""
-    where = f"{row['model']} {row['precision']}{random}, {row['load_title']}"
-    return f"{_figure(value, 'callers' if name == 'users' else of)} ({where})"
-
-
-GENERAL = {
-    "ready_s": ("s", "until ready, the model loaded"),
-    "memory_idle_mb": ("MB", "idle, the model included"),
-    "gpu_utilization": ("%", ""),
-    "users": ("callers", "within the limit"),
-    "overhead_p50_ms": ("ms", "p50, over all sizes of payload, on kept and new connections"),
-}
-
-
-def _general(row: Row) -> str:
-    """The range that was measured, in words."""
-    if row["low"] is None:
-        return "no such figure here" if row["column_name"] is None else "not measured"
-    of, what = GENERAL[row["column_name"]]
-    scale = 100 if of == "%" else 1
-    ends = [cell(scale * row[side]) for side in ("low", "high")]
-    return f"{'–'.join(dict.fromkeys(ends))} {of} {what}".strip()
-
-
-def _figure(value: float, of: str) -> str:
-    return f"{100 * value:.0f}%" if of == "%" else f"{cell(value)} {of}"

@@ -8,85 +8,20 @@ and limit.
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
 import altair as alt
 import vl_convert
 
-# Told apart by people who see few colours, on white and on black (after Okabe and Ito).
-PALETTE = (
-    "#0b84c4",
-    "#d9730d",
-    "#1b9e77",
-    "#c1589a",
-    "#8a7a00",
-    "#5b6ee1",
-    "#b5433b",
-    "#6b7280",
-)
-SHAPES = ("circle", "square", "triangle-up", "diamond")
-DASHES = ([1, 0], [6, 3], [2, 2], [8, 2, 2, 2])
+from pages.scales import Scales
+
 ROWS = alt.NamedData("rows")
 # Set by the page: the theme's colour for text.
 INK = alt.ExprRef("ink")
+
 # Intervals and limits are not read out (aria=False): the table has them, and where there is none an
 # empty layer would be a picture without a name.
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A chart and how its rows are picked.
-
-    source: "points" or a table of its own; figures: the columns it shows, "" for the measure and
-    percentile chosen; measure: that one instead of the one chosen; workload: of one load only;
-    family: of these arrivals only; wide: keeps a least width and scrolls.
-    """
-
-    id: str
-    title: str
-    caption: str
-    spec: dict[str, Any]
-    source: str = "points"
-    figures: tuple[str, ...] = ()
-    workload: bool = False
-    measure: str = ""
-    family: str = ""
-    wide: bool = False
-
-
-@dataclass(frozen=True)
-class Scales:
-    """The same in all charts of a page: the stacks in their colours, interfaces in dashes."""
-
-    stacks: tuple[str, ...]
-    interfaces: tuple[str, ...]
-
-    def colour(self, symbol: str = "circle") -> alt.Color:
-        colours = [PALETTE[n % len(PALETTE)] for n in range(len(self.stacks))]
-        width = 0 if symbol == "circle" else 2
-        legend = alt.Legend(symbolOpacity=1, symbolType=symbol, symbolStrokeWidth=width)
-        return alt.Color("stack:N", title=None, legend=legend).scale(
-            domain=self.stacks, range=colours
-        )
-
-    def dash(self) -> alt.StrokeDash:
-        dashes = [DASHES[n % len(DASHES)] for n in range(len(self.interfaces))]
-        legend = alt.Legend(symbolType="stroke") if len(self.interfaces) > 1 else None
-        return alt.StrokeDash("interface:N", title=None, legend=legend).scale(
-            domain=self.interfaces, range=dashes
-        )
-
-    def shape(self) -> alt.Shape:
-        shapes = [SHAPES[n % len(SHAPES)] for n in range(len(self.interfaces))]
-        several = len(self.interfaces) > 1
-        legend = alt.Legend(symbolFillColor="#7d8590", symbolStrokeWidth=0) if several else None
-        return alt.Shape("interface:N", title=None, legend=legend).scale(
-            domain=self.interfaces, range=shapes
-        )
-
-
 TOOLTIP = [
     alt.Tooltip("series:N", title="stack"),
     alt.Tooltip("load_title:N", title="load"),
@@ -252,19 +187,44 @@ def by_load(scales: Scales, x: str) -> dict[str, Any]:
     return _spec(alt.layer(*layers), step=54)
 
 
-def scatter(scales: Scales, x: str, y: str) -> dict[str, Any]:
-    """One dot a stack: what it takes against what it gives."""
-    base = alt.Chart(ROWS).encode(
-        x=alt.X("offered:Q", title=x).scale(zero=True),
-        y=alt.Y("value:Q", title=y).scale(zero=True),
+def scatter(scales: Scales, y: str) -> dict[str, Any]:
+    """One dot a stack: what it takes, the component chosen, against what it gives."""
+    chart = (
+        alt.Chart(ROWS)
+        .mark_point(filled=True, size=110, opacity=1)
+        .encode(
+            x=alt.X("offered:Q").scale(zero=True),
+            y=alt.Y("value:Q", title=y).scale(zero=True),
+            color=scales.colour(),
+            tooltip=TOOLTIP,
+        )
     )
-    layers = [
-        base.mark_point(filled=True, size=110, opacity=1).encode(
-            color=scales.colour(), tooltip=TOOLTIP
-        ),
-        base.mark_text(align="left", dx=9, dy=-6, color=INK).encode(text="stack:N"),
-    ]
-    return _spec(alt.layer(*layers), height=260)
+    spec = _spec(chart, height=260)
+    spec["signals"].append({"name": "component", "value": ""})
+    for axis in spec["axes"]:
+        if axis["scale"] == "x" and axis.get("title"):
+            axis["title"] = {"signal": "component"}
+    # Vega places text clear of points and of other text; Vega-Lite has no word for it.
+    spec["marks"].append(
+        {
+            "type": "text",
+            "from": {"data": spec["marks"][0]["name"]},
+            "aria": False,
+            "encode": {
+                "enter": {"text": {"field": "datum.stack"}},
+                "update": {"fill": {"signal": "ink"}, "fontSize": {"value": 12}},
+            },
+            "transform": [
+                {
+                    "type": "label",
+                    "size": {"signal": "[width, height]"},
+                    "anchor": ["right", "left", "top", "bottom", "top-right", "bottom-right"],
+                    "offset": [6],
+                }
+            ],
+        }
+    )
+    return spec
 
 
 def over_time(scales: Scales, y: str) -> dict[str, Any]:

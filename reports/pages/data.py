@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from pages import encode
 from pages.answers import SETUP
-from pages.charts import Figure
+from pages.figure import Figure
 from pages.names import MEASURES, NAMES, PERCENTILES, name_of
 
 Row = dict[str, Any]

@@ -3,8 +3,9 @@
 from typing import Any
 
 from pages import charts
-from pages.charts import Figure, Scales
+from pages.figure import Figure
 from pages.names import NAMES, name_of
+from pages.scales import Scales
 
 Row = dict[str, Any]
 RESOURCES = (

@@ -4,9 +4,10 @@ from collections.abc import Iterable
 from typing import Any
 
 from pages import charts
-from pages.charts import Figure, Scales
+from pages.figure import Figure
 from pages.names import MEASURES
 from pages.resources import precisions, where_the_time_goes
+from pages.scales import Scales
 
 Row = dict[str, Any]
 COMPARED = (
@@ -188,7 +189,7 @@ def _complexity(scales: Scales, unit: str, tables: dict[str, list[Row]]) -> list
             "Performance against complexity",
             "The most that a stack served under any load, against one component. Further left and"
             " higher is better.",
-            charts.scatter(scales, "the component above", f"{unit}/s"),
+            charts.scatter(scales, f"{unit}/s"),
             source="scatter",
         ),
     ]

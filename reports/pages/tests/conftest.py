@@ -1,15 +1,18 @@
 """Golden results: small folders with known answers, as the runner writes them."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+from playwright.sync_api import Browser, sync_playwright
 
 from golden import run_facts, trial_row, write_json
 from metrics import compare
 from reports.validate import faults
+
+from .browsing import CHROMIUM
 
 GROUP = "9-golden"
 RECORDS = (
@@ -106,3 +109,12 @@ def write_golden(
 def golden(tmp_path: Path) -> Golden:
     """write_golden into a folder of the test's own; called twice, both runs are there."""
     return partial(write_golden, tmp_path / "results")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Generator[Browser]:
+    with sync_playwright() as play:
+        # The pages are ours, and containers give Chromium no sandbox.
+        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
+        yield found
+        found.close()

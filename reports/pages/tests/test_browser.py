@@ -3,38 +3,21 @@
 `apt-get install chromium`, or CHROMIUM=/path/to/chrome, gives these tests their browser.
 """
 
-import io
-import os
-import shutil
-import statistics
-from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Browser, Page, sync_playwright
+from playwright.sync_api import Browser
 
 from golden import RUN
 from metrics import store_records, store_samples
 from pages.__main__ import main
 
+from .browsing import drawing, figures, needs_browser, rows, shades, visit
 from .conftest import GROUP, RECORDS, Golden, at_a_rate, trials, write_golden
 
-NAMES = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
-CHROMIUM = os.environ.get("CHROMIUM") or next((f for n in NAMES if (f := shutil.which(n))), None)
-pytestmark = pytest.mark.skipif(
-    not CHROMIUM, reason="no browser here: apt-get install chromium, or set CHROMIUM=/path/to/it"
-)
-
-
-@pytest.fixture(scope="module")
-def browser() -> Generator[Browser]:
-    with sync_playwright() as play:
-        # The pages are ours, and containers give Chromium no sandbox.
-        found = play.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield found
-        found.close()
+pytestmark = needs_browser
 
 
 def write_samples(folder: Path) -> None:
@@ -89,63 +72,6 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     to = tmp_path_factory.mktemp("site")
     assert main(["--results", str(folder), "--to", str(to)]) == 0
     return to
-
-
-def visit(
-    browser: Browser,
-    file: Path,
-    *,
-    query: str = "",
-    width: int = 1280,
-    scheme: Any = "light",
-    draw: bool = False,
-) -> tuple[Page, list[str]]:
-    """The page and what it complains about; `draw`: with every chart, not only those in sight."""
-    context = browser.new_context(
-        viewport={"width": width, "height": 900}, color_scheme=scheme, offline=True
-    )
-    page = context.new_page()
-    complaints: list[str] = []
-    page.on("console", lambda m: complaints.append(m.text) if m.type != "log" else None)
-    page.on("pageerror", lambda error: complaints.append(str(error)))
-    page.on("request", lambda r: complaints.append(r.url) if r.url.startswith("http") else None)
-    page.goto(file.as_uri() + query)
-    if draw and "data-charts" in page.content()[:500]:
-        page.evaluate("window.drawAll()")
-    return page, complaints
-
-
-def shades(page: Page, selector: str) -> int:
-    """How many colours an element shows: one is a blank."""
-    from PIL import Image
-
-    picture = Image.open(io.BytesIO(page.locator(selector).first.screenshot()))
-    colours = picture.convert("RGB").getcolors(1 << 24)
-    assert colours
-    return len(colours)
-
-
-def figures(page: Page) -> list[str]:
-    found = page.evaluate("[...document.querySelectorAll('figure')].map((one) => one.id)")
-    assert len(found) > 8, "the page has too few charts to check"
-    return found
-
-
-def rows(page: Page, figure: str) -> list[str]:
-    """The lines of a chart's table: what it draws."""
-    page.evaluate(f"document.querySelector('#{figure} details').open = true")
-    page.wait_for_selector(f"#{figure} details tr", state="attached")
-    found = page.locator(f"#{figure} details tr").all_inner_texts()
-    assert len(found) > 1
-    return found[1:]
-
-
-def drawing(page: Page, figure: str) -> bytes:
-    """A chart as it looks, scrolled to and drawn."""
-    page.locator(f"#{figure}").scroll_into_view_if_needed()
-    page.wait_for_selector(f"#{figure} svg")
-    page.evaluate("window.settled()")
-    return page.locator(f"#{figure} .draw").screenshot()
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark"), (360, "light")])
@@ -274,47 +200,3 @@ def test_hostile_strings_run_nowhere(browser: Browser, golden: Golden, tmp_path:
     assert page.evaluate("window.hit") is None
     assert page.locator("img").count() == 0
     assert complaints == []
-
-
-@pytest.mark.slow
-def test_ten_thousand_trials(browser: Browser, golden: Golden, tmp_path: Path) -> None:
-    """Small, and quick enough to use: the page is at most 4 MB; the time to the first chart and
-    of a filter are printed as median and spread, and bounded far above what they take. Broken by
-    sending raw rows or drawing what nobody sees."""
-    rows: list[dict[str, Any]] = []
-    for stack in range(12):
-        for load in range(70):
-            one = trials(f"stack-{stack}", [10 + stack + b / 10 for b in range(12)])
-            rows += [
-                row
-                | {
-                    "trial_id": f"{stack}.{load}.{row['block']}",
-                    "load": f"closed-{load}",
-                    "users": load + 1,
-                }
-                for row in one
-            ]
-    assert len(rows) >= 10_000
-    folder = golden(rows)
-    to = tmp_path / "big"
-    assert main(["--results", str(folder), "--to", str(to)]) == 0
-    file = to / f"{GROUP}.html"
-    print(f"{len(rows)} trials: {file.stat().st_size / 1e6:.2f} MB")
-    assert file.stat().st_size <= 4e6
-    first: list[float] = []
-    filtered: list[float] = []
-    for _ in range(5):
-        context = browser.new_context(viewport={"width": 1280, "height": 900}, offline=True)
-        page = context.new_page()
-        page.goto(file.as_uri())
-        page.wait_for_selector("html[data-drawn]")
-        first.append(page.evaluate("performance.getEntriesByName('first chart')[0].startTime"))
-        for load in ("closed-3", "closed-9", "all"):
-            page.select_option("#filter-load", load)
-            page.evaluate("window.settled()")
-        filtered += page.evaluate("performance.getEntriesByName('filtered').map((m) => m.duration)")
-        context.close()
-    for name, values in (("first chart", first), ("filter", filtered)):
-        spread = f"{min(values):.0f}–{max(values):.0f}"
-        print(f"{name}: median {statistics.median(values):.0f} ms, {spread}")
-    assert len(filtered) == 15

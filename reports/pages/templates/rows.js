@@ -1,0 +1,129 @@
+// Picks the rows that the filters leave for a chart. No statistic is computed here: every value and interval comes from SQL.
+
+const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const share = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 0 });
+
+function shown(value, name) {
+  if (value === null || value === undefined) return "–";
+  if (page.names[name]?.share) return share.format(value);
+  return Math.abs(value) >= 100 ? whole.format(value) : short.format(value);
+}
+
+function matching(loadMatters) {
+  const found = [];
+  for (let i = 0; i < points.n; i++) {
+    if (points.get("verdicts", i) !== state.verdict) continue;
+    if (!same((name) => points.get(name, i))) continue;
+    if (state.interface !== "all" && points.get("interface", i) !== state.interface) continue;
+    if (loadMatters && state.load !== "all" && points.get("load", i) !== state.load) continue;
+    found.push(i);
+  }
+  return found;
+}
+
+// The load of charts that show only one: the one chosen, or the first of those that they have rows of.
+function oneLoad(rows) {
+  if (state.load !== "all") return state.load;
+  const measured = new Set(rows);
+  return page.loads.find((load) => measured.has(load)) ?? null;
+}
+
+function family(i) {
+  if (points.get("client_batch", i) > 1 || points.get("payloads", i)) return "";
+  return points.get("load_kind", i) === "closed" ? "users" : points.get("arrivals", i);
+}
+
+const HDR = { p50: 2, p90: 10, p95: 20, p99: 100, p999: 1000 };
+
+function figuresOf(chart) {
+  const chosen = `${chart.measure || state.measure}_${state.percentile}_ms`;
+  if (chart.figures[0] === "") return [chosen];
+  if (chart.figures[0] === "*") return Object.keys(HDR).map((p) => `${state.measure}_${p}_ms`);
+  return chart.figures;
+}
+
+function limitOf(name) {
+  if (name === "goodput") return page.slo.share;
+  if (name.startsWith("latency_")) return page.slo.latency;
+  if (name.startsWith("ttft_")) return page.slo.ttft;
+  return name.startsWith("tpot_") ? page.slo.tpot : null;
+}
+
+function finish(one) {
+  const [low, high] = [one.low ?? null, one.high ?? null];
+  const range = low === null || high === null ? "" : `${shown(low, one.figure)}–${shown(high, one.figure)}`;
+  const edge = high ?? one.value;
+  return { ...one, low, high, range, text: shown(one.value, one.figure), edge, room: edge * 1.25 };
+}
+
+function pointRows(chart) {
+  // A curve over loads shows all of them.
+  let found = matching(!chart.family);
+  if (chart.workload) {
+    const load = oneLoad(found.map((i) => points.get("load", i)));
+    found = found.filter((i) => points.get("load", i) === load);
+  }
+  if (chart.family) found = found.filter((i) => family(i) === chart.family);
+  const interfaces = new Set(found.map((i) => points.get("interface", i)));
+  const rows = [];
+  for (const name of figuresOf(chart)) {
+    const figure = page.figures[name];
+    if (!figure) continue;
+    for (const i of found) {
+      // In a comparison a figure that is missing leaves a dash, elsewhere nothing.
+      if (figure.value[i] === null && !chart.wide) continue;
+      const stack = page.titles[points.get("stack", i)] ?? points.get("stack", i);
+      const at = points.get("interface", i);
+      const percentile = chart.figures[0] === "*" ? name.match(/_(p\d+)_ms$/)[1] : null;
+      rows.push(finish({
+        series: interfaces.size > 1 ? `${stack} · ${at}` : stack, stack, interface: at,
+        load_title: points.get("load_title", i),
+        offered: percentile ? HDR[percentile] : points.get("users", i) ?? points.get("rate_per_s", i),
+        figure: name, label: page.names[name]?.label ?? `${page.measures[chart.measure || state.measure]} ${name.match(/p\d+/)[0]}, ms`,
+        better: page.names[name]?.better ?? "less", value: figure.value[i], low: figure.low[i], high: figure.high[i],
+        limit: limitOf(name), blocks: points.get("blocks", i), degraded: points.get("degraded", i),
+        run_id: points.get("run_id", i), trials: points.get("trial_ids", i),
+      }));
+    }
+  }
+  const order = (one) => one.offered ?? 0;
+  // Lines are drawn along their load; elsewhere each stack keeps its place, whatever figures it lacks.
+  const along = chart.family || chart.figures[0] === "*";
+  return rows.sort((a, b) => (along ? order(a) - order(b) : a.series.localeCompare(b.series)));
+}
+
+function tableRows(chart) {
+  const name = { scatter: "complexity" }[chart.source] ?? chart.source;
+  const table = tables[name];
+  const fits = [];
+  for (let i = 0; i < (table?.n ?? 0); i++) {
+    const one = row(table, i);
+    if (!same((part) => one[part])) continue;
+    if (one.interface && state.interface !== "all" && one.interface !== state.interface) continue;
+    if (chart.figures.length && !chart.figures.includes(one.figure)) continue;
+    fits.push(one);
+  }
+  const load = chart.workload ? oneLoad(fits.map((one) => one.load)) : null;
+  const found = [];
+  for (const one of fits) {
+    if (chart.workload && one.load !== load) continue;
+    if (chart.source === "scatter" && one.component !== state.component) continue;
+    if (chart.source === "precisions" && state.load !== "all" && one.load !== state.load) continue;
+    const stack = one.title ?? page.titles[one.stack] ?? one.stack;
+    const label = one.component ?? one.verdict ?? page.names[one.figure]?.label ?? one.figure ?? one.unit;
+    const value = { complexity: one.value, scatter: one.throughput_per_s, cost: one.usd_per_million, verdicts: one.trials }[chart.source];
+    found.push(finish({
+      series: one.computed ? `${stack}, ${one.computed} · ${one.interface}, ${one.load_title}` : stack, stack,
+      interface: one.interface ?? null, load_title: one.load_title ?? loadTitle(one.load),
+      offered: chart.source === "scatter" ? one.value : one.second ?? null, figure: one.figure ?? label, label,
+      better: "less", value: value ?? one.value, low: one.low, high: one.high, limit: null, blocks: one.blocks ?? null,
+      run_id: one.run_id ?? null, trial_id: one.trial_id ?? null, reason: one.reason ?? null,
+    }));
+  }
+  return found;
+}
+
+const loadTitle = (load) => page.filters.find((one) => one.name === "load").options.find((one) => one.value === load)?.title ?? load ?? null;
+
+const rowsOf = (chart) => (chart.source === "points" ? pointRows(chart) : tableRows(chart));
