@@ -111,9 +111,13 @@ def one_line(error: duckdb.Error) -> str:
     text = text.strip().splitlines()[-1] if "Traceback (most" in text else text
     text = re.sub(r"\s+", " ", text).strip()
     unknown = re.search(r'column (?:named )?"([^"]+)"', text, re.I)
-    if unknown and "not found" in text:
-        known = {column.name for view in load_columns() for column in in_view(view)}
-        near = difflib.get_close_matches(unknown[1], sorted(known), n=3, cutoff=0.5)
-        text = re.split(r"\s*Candidate bindings", text)[0]
-        text += f" Nearest: {', '.join(near)}" if near else " See: make columns"
+    if unknown and re.search("not found|not have", text):
+        text, _, listed = text.partition(" Candidate bindings:")
+        homes = [v for v in load_columns() if unknown[1] in {column.name for column in in_view(v)}]
+        # DuckDB lists columns of the query's own tables, however far from the name.
+        here = re.findall(r'"([^"]+)"', listed)
+        near = difflib.get_close_matches(unknown[1], here, n=3, cutoff=0.5)
+        text += f" It is a column of {', '.join(homes)}." if homes else ""
+        text += f" Nearest here: {', '.join(near)}" if near else ""
+        text += "" if homes or near else " See: make columns"
     return text

@@ -62,6 +62,7 @@ def test_parquet(results: Path, tmp_path: Path) -> None:
     [
         ("select latency_p95 from trials", "latency_p95_ms"),
         ("select throughput from trials", "throughput_per_s"),
+        ("select requests from trials", "a column of overhead, crosschecks"),
         ("select * from trial", "trials"),
         ("selec 1", "selec"),
         ("", "no SQL"),
