@@ -33,12 +33,14 @@ TOOLTIP = [
 ]
 
 
-def bars(scales: Scales, axis: str, rule: float | None = None) -> dict[str, Any]:
-    """A bar a series with its interval; `rule`: a line to read against."""
+def bars(
+    scales: Scales, axis: str, rule: float | None = None, share: bool = False
+) -> dict[str, Any]:
+    """A bar a series with its interval; `rule`: a line to read against; `share`: in percent."""
     base = alt.Chart(ROWS).encode(y=_series())
     layers = [
         base.mark_bar().encode(
-            x=alt.X("value:Q", title=axis).scale(zero=True),
+            x=alt.X("value:Q", title=axis).scale(zero=True).axis(**_format(share)),
             color=scales.colour().legend(None),
             tooltip=TOOLTIP,
         ),
@@ -165,8 +167,8 @@ def stacked(x: str, order: Sequence[str], fill: Sequence[str]) -> dict[str, Any]
     return _spec(chart, step=36)
 
 
-def by_load(scales: Scales, x: str) -> dict[str, Any]:
-    """A group of dots a load."""
+def by_load(scales: Scales, x: str, share: bool = False) -> dict[str, Any]:
+    """A group of dots a load; `share`: in percent."""
     base = alt.Chart(ROWS).encode(
         y=alt.Y("load_title:N", title=None, sort=None).axis(
             labelLimit=160, labelExpr="split(datum.label, ', ')", ticks=False
@@ -177,7 +179,7 @@ def by_load(scales: Scales, x: str) -> dict[str, Any]:
         .mark_rule(strokeWidth=2, opacity=0.5, aria=False)
         .encode(x="low:Q", x2="high:Q", color=scales.colour(), yOffset="series:N"),
         base.mark_point(filled=True, size=70, opacity=1).encode(
-            x=alt.X("value:Q", title=x).scale(zero=True),
+            x=alt.X("value:Q", title=x).scale(zero=True).axis(**_format(share)),
             color=scales.colour(),
             shape=scales.shape(),
             yOffset="series:N",
@@ -227,14 +229,14 @@ def scatter(scales: Scales, y: str) -> dict[str, Any]:
     return spec
 
 
-def over_time(scales: Scales, y: str) -> dict[str, Any]:
-    """A line a trial over the seconds of its window."""
+def over_time(scales: Scales, y: str, share: bool = False) -> dict[str, Any]:
+    """A line a trial over the seconds of its window; `share`: in percent."""
     chart = (
         alt.Chart(ROWS)
         .mark_line(strokeWidth=1.5)
         .encode(
             x=alt.X("offered:Q", title="seconds from the start of the trial"),
-            y=alt.Y("value:Q", title=y).scale(zero=True),
+            y=alt.Y("value:Q", title=y).scale(zero=True).axis(**_format(share)),
             color=scales.colour(symbol="stroke"),
             strokeDash=scales.dash(),
             detail="trial_id:N",
@@ -242,6 +244,10 @@ def over_time(scales: Scales, y: str) -> dict[str, Any]:
         )
     )
     return _spec(chart, height=220)
+
+
+def _format(share: bool) -> dict[str, str]:
+    return {"format": ".0%"} if share else {}
 
 
 def _series() -> alt.Y:

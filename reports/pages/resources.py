@@ -24,6 +24,10 @@ BY_LOAD = {
         "Batches really executed",
         "Payloads executed together, mean, as the server tells, under each load.",
     ),
+    "batch_efficiency": (
+        "How full the batches are",
+        "Batch really executed over the largest that the server is configured for.",
+    ),
     "padding_waste": (
         "How much of the work is padding",
         "Tokens that the model computes for each one that was asked: 1 is no waste. As the server"
@@ -82,8 +86,8 @@ def where_the_time_goes(
     }
     for name, (title, caption, rule) in singles.items():
         if name in known:
-            axis = "share of the engine" if rule else "ms"
-            spec = charts.bars(scales, axis, rule)
+            axis = "of the bare engine" if rule else "ms"
+            spec = charts.bars(scales, axis, rule, share=rule is not None)
             found.append(Figure(name, title, caption, spec, figures=(name,), workload=True))
     for name in RESOURCES:
         if name in known:
@@ -91,7 +95,9 @@ def where_the_time_goes(
             title = f"{named[0].upper()}{named[1:]} under one load"
             if name == "throughput_per_s":
                 title = "Throughput, to read beside the resources below"
-            spec = charts.bars(scales, NAMES[name][1].format(unit=unit).replace("%", "share"))
+            share = NAMES[name][1] == "%"
+            axis = named if share else NAMES[name][1].format(unit=unit)
+            spec = charts.bars(scales, axis, share=share)
             found.append(
                 Figure(
                     f"use-{name}",
@@ -105,12 +111,13 @@ def where_the_time_goes(
     streams = "ttft_p50_ms" in known
     for name, (title, caption) in BY_LOAD.items():
         if name in known and (streams or name != "throughput_per_user_per_s"):
-            spec = charts.by_load(scales, name_of(name, unit).removesuffix(", ×"))
+            axis = name_of(name, unit).removesuffix(", ×").removesuffix(", %")
+            spec = charts.by_load(scales, axis, share=NAMES[name][1] == "%")
             found.append(Figure(f"by-load-{name}", title, caption, spec, figures=(name,)))
     for name, title, axis in (
         ("cpu_cores", "CPU over time", "cores"),
         ("memory_mb", "Memory over time", "MB"),
-        ("gpu_utilization", "GPU over time", "share"),
+        ("gpu_utilization", "GPU over time", "busy"),
         ("gpu_memory_mb", "GPU memory over time", "MB"),
         ("power_w", "Power over time", "W"),
         ("throughput_per_s", "Throughput over time", f"{unit}/s"),
@@ -121,7 +128,7 @@ def where_the_time_goes(
                     f"time-{name}",
                     title,
                     "One line a trial of the first block, from its raw records.",
-                    charts.over_time(scales, axis),
+                    charts.over_time(scales, axis, share=name == "gpu_utilization"),
                     source="time",
                     figures=(name,),
                     workload=True,

@@ -21,8 +21,9 @@ def cell(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, float | Decimal):
         size = abs(value)
-        digits = 1 if size >= 100 else 2 if size >= 1 else 4
-        return f"{value:.{digits}f}" if math.isfinite(value) else str(value)
+        if not math.isfinite(value) or size >= 1e12 or 0 < size < 1e-3:
+            return f"{value:.3g}"
+        return f"{value:.{1 if size >= 100 else 2 if size >= 1 else 4}f}"
     if isinstance(value, list):
         return ", ".join(cell(item) for item in value)  # pyright: ignore[reportUnknownVariableType]
     return "".join(one if one.isprintable() else " " for one in str(value))

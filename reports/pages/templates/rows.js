@@ -7,7 +7,9 @@ const share = new Intl.NumberFormat("en", { style: "percent", maximumFractionDig
 function shown(value, name) {
   if (value === null || value === undefined) return "–";
   if (page.names[name]?.share) return share.format(value);
-  return Math.abs(value) >= 100 ? whole.format(value) : short.format(value);
+  const size = Math.abs(value);
+  if (size >= 1e9 || (size > 0 && size < 1e-4)) return value.toExponential(2);
+  return size >= 100 ? whole.format(value) : short.format(value);
 }
 
 function matching(loadMatters) {
