@@ -2,6 +2,7 @@
 
 import base64
 import hashlib
+import os
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -70,9 +71,13 @@ def render(template: str, scripts: list[str], **values: Any) -> str:
 
 def write(file: Path, text: str) -> Path:
     """Write a page whole: a reader sees the old one or the new one."""
-    partial = file.with_name(file.name + ".partial")
-    partial.write_text(text, "utf-8")
-    partial.replace(file)
+    # A name of this process's own: two may build at once.
+    partial = file.with_name(f"{file.name}.{os.getpid()}.partial")
+    try:
+        partial.write_text(text, "utf-8")
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)
     return file
 
 

@@ -1,6 +1,7 @@
 """Writes each view as a Parquet file: `python -m reports.export --to DIR`."""
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -20,15 +21,19 @@ def export(loaded: Loaded, to: Path) -> dict[str, int]:
     written: dict[str, int] = {}
     for view in load_columns():
         rows = 0
-        partial = to / f"{view}.parquet.partial"
-        with (
-            ask_stream(loaded.db, f"from {view}") as batches,
-            parquet.ParquetWriter(partial, batches.schema, compression="zstd") as writer,
-        ):
-            for batch in batches:
-                writer.write_batch(batch)  # pyright: ignore[reportUnknownMemberType]
-                rows += batch.num_rows
-        partial.replace(to / f"{view}.parquet")
+        # A name of this process's own: two may export at once.
+        partial = to / f"{view}.parquet.{os.getpid()}.partial"
+        try:
+            with (
+                ask_stream(loaded.db, f"from {view}") as batches,
+                parquet.ParquetWriter(partial, batches.schema, compression="zstd") as writer,
+            ):
+                for batch in batches:
+                    writer.write_batch(batch)  # pyright: ignore[reportUnknownMemberType]
+                    rows += batch.num_rows
+            partial.replace(to / f"{view}.parquet")
+        finally:
+            partial.unlink(missing_ok=True)
         written[view] = rows
     return written
 

@@ -1,13 +1,25 @@
 // The text around the charts: answers, tables, controls.
 
+// Beyond this many letters a cell is folded.
+const LONG = 60;
+
+function folded(text) {
+  const [whole, start, rest] = ["details", "summary", "p"].map((tag) => document.createElement(tag));
+  start.textContent = text.slice(0, LONG) + "…";
+  rest.textContent = text;
+  whole.append(start, rest);
+  return whole;
+}
+
 function cells(tag, values, numbers = []) {
   const line = document.createElement("tr");
   values.forEach((value, k) => {
     const one = document.createElement(tag);
-    one.textContent = value ?? "–";
+    const text = String(value ?? "–");
+    if (tag === "td" && text.length > LONG) one.append(folded(text));
+    else one.textContent = text;
     if (tag === "th") one.scope = "col";
     if (numbers[k]) one.className = "number";
-    else if (String(value).length > 60) one.className = "long";
     line.append(one);
   });
   return line;
