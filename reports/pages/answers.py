@@ -19,13 +19,16 @@ TIMES = {
 
 @dataclass(frozen=True)
 class Sentence:
-    """One workload's answer. `answered`: at least one difference is real."""
+    """One workload's answer. `answered`: at least one difference is real; `limit`: the SLO in
+    words, which `text` says whole and `brief` leaves to what stands above it."""
 
     setup: tuple[str, ...]
     interface: str
     load: str
     load_title: str
     text: str
+    brief: str
+    limit: str
     answered: bool
     run_ids: tuple[str, ...]
 
@@ -44,13 +47,15 @@ def sentences(workloads: Iterable[Row], pairs: Iterable[Row]) -> list[Sentence]:
 def _sentence(stacks: Sequence[Row], pairs: Sequence[Row]) -> Sentence:
     first = stacks[0]
     told, answered = _told(stacks, pairs)
-    limit = _limit(stacks)
+    limit, kept = _limit(stacks)
     return Sentence(
         setup=tuple(str(first[name]) for name in SETUP),
         interface=first["interface"],
         load=first["load"],
         load_title=first["load_title"],
-        text=f"{told}. {limit}".strip(),
+        text=f"{told}. The limit, {limit}, is {kept}." if kept else f"{told}.",
+        brief=f"{told}. The limit is {kept}." if kept else f"{told}.",
+        limit=limit if kept else "",
         answered=answered,
         run_ids=tuple(sorted({run for row in stacks for run in row["run_ids"]})),
     )
@@ -66,7 +71,7 @@ def _told(stacks: Sequence[Row], pairs: Sequence[Row]) -> tuple[str, bool]:
     if len(usable) == 1:
         return f"No answer: only {usable[0]['stack_title']} was measured", False
     if not pairs:
-        return f"No answer: {_and(row['stack_title'] for row in usable)} {_apart(usable)}", False
+        return f"No answer: {and_(row['stack_title'] for row in usable)} {_apart(usable)}", False
     clauses: list[str] = []
     ties: list[Row] = []
     untold: list[Row] = []
@@ -85,7 +90,7 @@ def _told(stacks: Sequence[Row], pairs: Sequence[Row]) -> tuple[str, bool]:
         )
     missing = _missing(pairs, usable)
     if missing:
-        clauses.append(f"{_and(missing)} can't be compared: not on the same metric in one run")
+        clauses.append(f"{and_(missing)} can't be compared: not on the same metric in one run")
     answered = any(pair["distinguishable"] for pair in pairs)
     careful = " (with care: some trials are DEGRADED)" if _degraded(pairs) else ""
     return ("" if answered else "No answer: ") + "; ".join(clauses) + careful, answered
@@ -123,7 +128,7 @@ def _tied(pairs: Sequence[Row], titles: dict[str, str]) -> list[str]:
     """The pairs in words: in one clause where each of the stacks ties with each other."""
     named = sorted({titles[pair[side]] for pair in pairs for side in ("stack_a", "stack_b")})
     if len(pairs) == len(list(combinations(named, 2))):
-        return [f"{_and(named)} are not distinguishable"]
+        return [f"{and_(named)} are not distinguishable"]
     one, *others = _pairs(pairs, titles)
     return [f"{one} are not distinguishable", *(f"nor are {other}" for other in others)]
 
@@ -141,24 +146,24 @@ def _missing(pairs: Sequence[Row], usable: Sequence[Row]) -> list[str]:
     return [row["stack_title"] for row in usable if row["stack"] not in seen]
 
 
-def _limit(stacks: Sequence[Row]) -> str:
-    """Who held the SLO in every usable trial, in words; empty where none applies."""
+def _limit(stacks: Sequence[Row]) -> tuple[str, str]:
+    """The SLO, and who held it in every usable trial, in words; empty where none applies."""
     judged = [row for row in stacks if row["slo_held"] is not None]
     slo: Row = json.loads(judged[0]["slo"]) if judged and judged[0]["slo"] else {}
     names = {"latency_ms": "latency", "ttft_ms": "first token", "tpot_ms": "token interval"}
-    limits = [f"{title} ≤ {slo[name]:g} ms" for name, title in names.items() if slo.get(name)]
+    limits = [f"{title} ≤ {slo[name]:,g} ms" for name, title in names.items() if slo.get(name)]
     if not limits:
-        return ""
+        return "", ""
     held = [row["stack_title"] for row in judged if row["slo_held"]]
     missed = [
         f"{row['stack_title']} ({_share(row['goodput'], slo['share'])})"
         for row in judged
         if not row["slo_held"] and row["goodput"] is not None
     ]
+    told = [f"held by {and_(held)}"] if held else []
+    told += [f"missed by {and_(missed)}"] if missed else []
     wanted = f"{' and '.join(limits)} for {100 * slo['share']:.0f}% of requests"
-    told = [f"held by {_and(held)}"] if held else []
-    told += [f"missed by {_and(missed)}"] if missed else []
-    return f"The limit, {wanted}, is {' and '.join(told)}." if told else ""
+    return wanted, " and ".join(told)
 
 
 def _share(goodput: float, wanted: float) -> str:
@@ -169,6 +174,7 @@ def _share(goodput: float, wanted: float) -> str:
     return f"{100 * goodput:.0f}%" if wanted - goodput > 0.005 else f"{1000 * goodput // 1 / 10}%"
 
 
-def _and(words: Iterable[str]) -> str:
+def and_(words: Iterable[str]) -> str:
+    """a, b and c."""
     *most, last = list(words)
     return f"{', '.join(most)} and {last}" if most else last

@@ -11,11 +11,11 @@ from pages.answers import Sentence, sentences
 from pages.claims import measured, range_measured
 from pages.data import data, file_name, in_order
 from pages.facts import answer, told
+from pages.names import written
 from pages.pairs import between_interfaces, between_precisions, quality
 from pages.render import render, script, vega_bundle, write
 from pages.scales import Scales
 from reports.load import Loaded
-from reports.show import cell
 
 SECTIONS = (
     ("answer", "The answer"),
@@ -128,6 +128,7 @@ def _group(
         ]
     }
     said = sentences(asked["workloads"], asked["answers"])
+    limits = in_order(one.limit for one in said if one.limit)
     titles = _titles(asked)
     used = sorted({row["stack"] for row in asked["trials"]})
     scales = Scales(
@@ -147,6 +148,7 @@ def _group(
         sections=SECTIONS,
         filters=given["filters"],
         sentences=said,
+        limit=limits[0] if len(limits) == 1 else "",
         interfaces=between_interfaces(asked["interfaces"], asked["workloads"], titles),
         absent=_absent(asked["stacks"]),
         random=", ".join(
@@ -156,7 +158,7 @@ def _group(
         stacks=asked["stacks"],
         runs=asked["runs"],
         run_facts=[
-            (title, [cell(run[name]) for run in asked["runs"]])
+            (title, [written(run[name]) for run in asked["runs"]])
             for name, title in RUN_FACTS.items()
             if any(run[name] is not None for run in asked["runs"])
         ],

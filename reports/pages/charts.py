@@ -124,7 +124,9 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
             domain=False,
         ),
         y=alt.Y("label:N", title=None, sort=None).axis(
-            labelExpr="split(datum.label, ', ')", labelLimit=200
+            # Beside its name where there is room for the unit, else below it.
+            labelExpr="length(datum.label) > 24 ? split(datum.label, ', ') : datum.label",
+            labelLimit=200,
         ),
     )
     best = base.transform_joinaggregate(
@@ -219,7 +221,8 @@ def scatter(scales: Scales, y: str) -> dict[str, Any]:
             "transform": [
                 {
                     "type": "label",
-                    "size": {"signal": "[width, height]"},
+                    # Before it is laid out it may have no width, which the placing can't bear.
+                    "size": {"signal": "[max(width, 1), max(height, 1)]"},
                     "anchor": ["right", "left", "top", "bottom", "top-right", "bottom-right"],
                     "offset": [6],
                 }
@@ -286,7 +289,14 @@ def _spec(chart: Any, *, height: int | None = None, step: int | None = None) -> 
         [{"name": "note", "value": ""}, {"name": "ink", "value": "#1a1f26"}]
     )
     spec["autosize"] = {"type": "fit-x", "contains": "padding"}
-    return json.loads(_compiled(json.dumps(spec)))
+    compiled = json.loads(_compiled(json.dumps(spec)))
+    for axis in compiled["axes"]:
+        labels = axis.get("encode", {}).get("labels", {}).get("update", {})
+        if "text" in labels:
+            # Vega sets the first of several lines beside the tick: set their middle there.
+            lines = labels["text"]["signal"]
+            labels["dy"] = {"signal": f"isArray({lines}) ? 6 - 6 * length({lines}) : 0"}
+    return compiled
 
 
 @cache

@@ -2,8 +2,7 @@
 
 from typing import Any
 
-from pages.names import NAMES
-from reports.show import cell
+from pages.names import NAMES, written
 
 # The figures of general claims: unit, and what it is of.
 GENERAL = {
@@ -11,7 +10,7 @@ GENERAL = {
     "memory_idle_mb": ("MB", "idle, the model included"),
     "gpu_utilization": ("%", ""),
     "users": ("callers", "within the limit"),
-    "overhead_p50_ms": ("ms", "p50, over all sizes of payload, on kept and new connections"),
+    "overhead_p50_ms": ("ms", "p50, any payload, kept and new connections"),
 }
 Row = dict[str, Any]
 
@@ -33,9 +32,9 @@ def range_measured(row: Row) -> str:
         return "no such figure here" if row["column_name"] is None else "not measured"
     of, what = GENERAL[row["column_name"]]
     scale = 100 if of == "%" else 1
-    ends = [cell(scale * row[side]) for side in ("low", "high")]
+    ends = [written(scale * row[side]) for side in ("low", "high")]
     return f"{'–'.join(dict.fromkeys(ends))} {of} {what}".strip()
 
 
 def _figure(value: float, of: str) -> str:
-    return f"{100 * value:.0f}%" if of == "%" else f"{cell(value)} {of}"
+    return f"{100 * value:.0f}%" if of == "%" else f"{written(value)} {of}"

@@ -20,7 +20,7 @@ FILTERS = {
     "runtime": "Runtime",
     "generator": "Generator",
 }
-VERDICTS = (("usable", "VALID, DEGRADED"), ("valid", "VALID only"))
+VERDICTS = (("usable", "not INVALID"), ("valid", "VALID only"))
 TRIAL_COLUMNS = {
     "stack": "stack",
     "interface": "interface",

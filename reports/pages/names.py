@@ -1,4 +1,9 @@
-"""What the figures are called on a page, and the order in which they stand there."""
+"""What the figures are called on a page, in the order they stand there, and how one is written."""
+
+import math
+from typing import Any
+
+from reports.show import cell
 
 # A figure's name on a page, its unit ({unit}: what the group counts), and which way is better.
 NAMES = {
@@ -46,3 +51,13 @@ def name_of(figure: str, unit: str) -> str:
     """`latency p95, ms`."""
     title, of, _ = NAMES[figure]
     return f"{title}, {of}".format(unit=unit)
+
+
+def written(value: Any) -> str:
+    """A value for readers, as templates/rows.js writes it: three digits, or all whole ones."""
+    if isinstance(value, bool) or not isinstance(value, float):
+        return cell(value)
+    size = abs(value)
+    if not math.isfinite(value) or size >= 1e9 or 0 < size < 1e-4:
+        return f"{value:.3g}"
+    return f"{value:,.0f}" if size >= 100 else f"{value:.3g}"

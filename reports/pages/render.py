@@ -13,8 +13,8 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
+from pages.names import written
 from reports.load import HOW_TO_GET_SOME
-from reports.show import cell
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
 CACHE = TEMPLATES.parents[2] / ".build" / "cache"
@@ -40,7 +40,7 @@ def render(template: str, scripts: list[str], **values: Any) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["short"] = _short
+    environment.filters["written"] = written
     environment.filters["ratio"] = _ratio
     figures = values.pop("figures", {})
     now = datetime.now(UTC)
@@ -84,10 +84,6 @@ def write(file: Path, text: str) -> Path:
 def script(*names: str) -> str:
     """Scripts of pages/templates as one."""
     return "\n".join((TEMPLATES / name).read_text("utf-8") for name in names)
-
-
-def _short(value: float | None) -> str:
-    return f"{value:.2g}" if value is not None and 0 < abs(value) < 0.01 else cell(value)
 
 
 def _ratio(value: float | None) -> str:

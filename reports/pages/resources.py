@@ -65,7 +65,7 @@ def where_the_time_goes(
                 "Means. A part that a server does not tell is missing; where it charges each"
                 " request with its whole batch, there is no rest.",
                 charts.stacked(
-                    "ms", [name_of(name, unit) for name in parts], ("#c9a227", "#0b84c4", "#9aa5b1")
+                    "ms", [name_of(name, unit) for name in parts], ("#c9a227", "#8d7bb5", "#9aa5b1")
                 ),
                 figures=tuple(parts),
                 workload=True,
@@ -74,7 +74,7 @@ def where_the_time_goes(
     singles = {
         "serving_efficiency": (
             "Speed kept of the bare engine",
-            "1 is the same model on the same CPUs in a bare process. Above 1.02 the engine's own"
+            "100% is the same model on the same CPUs in a bare process. Above 102% the engine's own"
             " measurement is at fault.",
             1.0,
         ),

@@ -43,7 +43,11 @@ def results_folder(given: str | None = None) -> Folder:
 
 def matching(files: Iterable[File], patterns: Sequence[str]) -> list[list[File]]:
     """For each glob the files that fit it; * stands for one part of a path, or some of it."""
-    shapes = [re.escape(pattern).replace(r"\*", "[^/]*") for pattern in patterns]
+    # A part before a slash is taken whole: it is never tried shorter.
+    shapes = [
+        re.escape(pattern).replace(r"\*/", "[^/]*+/").replace(r"\*", "[^/]*")
+        for pattern in patterns
+    ]
     # All in one pass: a group a pattern.
     fits = re.compile("|".join(f"({shape})" for shape in shapes)).fullmatch
     found: list[list[File]] = [[] for _ in patterns]

@@ -48,8 +48,9 @@ def asked(folder: Path, cache: Path, sql: str) -> dict[str, Any]:
         env=os.environ | {"PYTHONPATH": str(Path(__file__).resolve().parents[1])},
         capture_output=True,
         text=True,
-        check=True,
+        check=False,
     )
+    assert done.returncode == 0, done.stderr
     return json.loads(done.stdout)
 
 

@@ -7,7 +7,7 @@ function theme() {
   const [ink, soft, line] = ["--ink", "--soft", "--line"].map((name) => css.getPropertyValue(name).trim());
   const font = "system-ui, 'DejaVu Sans', sans-serif";
   return {
-    axis: { labelColor: ink, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, labelFont: font, titleFont: font, titleFontWeight: "normal", labelFontSize: 12, titleFontSize: 12 },
+    axis: { labelColor: ink, titleColor: soft, gridColor: line, domainColor: line, tickColor: line, labelFont: font, titleFont: font, titleFontWeight: "normal", labelFontSize: 12, titleFontSize: 12, labelSeparation: 6 },
     legend: { labelColor: ink, titleColor: soft, labelFont: font, titleFont: font, orient: "top", layout: { top: { direction: innerWidth < 560 ? "vertical" : "horizontal", anchor: "start" } }, labelFontSize: 12, labelLimit: 260, columns: innerWidth < 560 ? 1 : 2, symbolStrokeWidth: 2 },
     title: { color: soft, font, fontSize: 11, fontWeight: "normal" },
     text: { fill: ink, font }, view: { stroke: null },

@@ -36,6 +36,12 @@ function family(i) {
   return points.get("load_kind", i) === "closed" ? "users" : points.get("arrivals", i);
 }
 
+// Callers that wait, then arrivals, then batches and other payloads; each by how much is asked.
+function placeOf(i) {
+  const kind = ["users", "constant", "poisson", ""].indexOf(family(i));
+  return 1e6 * kind + (points.get("users", i) ?? points.get("rate_per_s", i) ?? 0);
+}
+
 const HDR = { p50: 2, p90: 10, p95: 20, p99: 100, p999: 1000 };
 
 function figuresOf(chart) {
@@ -84,15 +90,16 @@ function pointRows(chart) {
         offered: percentile ? HDR[percentile] : points.get("users", i) ?? points.get("rate_per_s", i),
         figure: name, label: page.names[name]?.label ?? `${page.measures[chart.measure || state.measure]} ${name.match(/p\d+/)[0]}, ms`,
         better: page.names[name]?.better ?? "less", value: figure.value[i], low: figure.low[i], high: figure.high[i],
-        limit: limitOf(name), blocks: points.get("blocks", i), degraded: points.get("degraded", i),
+        place: placeOf(i), limit: limitOf(name), blocks: points.get("blocks", i), degraded: points.get("degraded", i),
         run_id: points.get("run_id", i), trials: points.get("trial_ids", i),
       }));
     }
   }
-  const order = (one) => one.offered ?? 0;
-  // Lines are drawn along their load; elsewhere each stack keeps its place, whatever figures it lacks.
-  const along = chart.family || chart.figures[0] === "*";
-  return rows.sort((a, b) => (along ? order(a) - order(b) : a.series.localeCompare(b.series)));
+  const byStack = (a, b) => a.series.localeCompare(b.series);
+  // Lines are drawn along their load; where every load has a place of its own, they stand in their order; elsewhere each
+  // stack keeps its place, whatever figures it lacks.
+  if (chart.family || chart.figures[0] === "*") return rows.sort((a, b) => (a.offered ?? 0) - (b.offered ?? 0));
+  return rows.sort(chart.workload ? byStack : (a, b) => a.place - b.place || byStack(a, b));
 }
 
 function tableRows(chart) {
