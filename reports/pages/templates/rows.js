@@ -1,6 +1,6 @@
 // Picks the rows that the filters leave for a chart. No statistic is computed here: every value and interval comes from SQL.
 
-const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const short = new Intl.NumberFormat("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const share = new Intl.NumberFormat("en", { style: "percent", maximumFractionDigits: 0 });
 
@@ -9,7 +9,7 @@ function shown(value, name) {
   if (page.names[name]?.share) return share.format(value);
   const size = Math.abs(value);
   if (size >= 1e9 || (size > 0 && size < 1e-4)) return value.toExponential(2);
-  return size >= 100 ? whole.format(value) : short.format(value);
+  return size >= 100 || Number.isInteger(value) ? whole.format(value) : short.format(value);
 }
 
 function matching(loadMatters) {
