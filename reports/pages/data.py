@@ -168,18 +168,19 @@ def _known(figures: Row, percentile: str) -> int:
 def by_precision(points: list[Row]) -> list[Row]:
     """The throughput of what was measured at several precisions. The precision is called
     `computed`: the choice of one must not hide the other."""
-    alike = [name for name in (*SETUP, "stack", "interface", "load") if name != "precision"]
+    same = (*SETUP, "stack", "interface", "load", "verdicts")
+    alike = [name for name in same if name != "precision"]
     found: dict[tuple[Any, ...], list[Row]] = {}
     for point in points:
-        if point["verdicts"] == "usable" and point["load_kind"] == "closed":
+        if point["load_kind"] == "closed":
             found.setdefault(tuple(point[name] for name in alike), []).append(point)
     return [
         {name: point[name] for name in (*alike, "load_title", "blocks", "run_id")}
         | {"computed": point["precision"]}
         | figure
-        for same in found.values()
-        if len(same) > 1
-        for point in same
+        for several in found.values()
+        if len(several) > 1
+        for point in several
         for figure in point["figures"]
         if figure["figure"] == "throughput_per_s"
     ]

@@ -1,4 +1,5 @@
--- How much is there to run each stack? Counted in its folder, and measured in its runs; and what it serves at most.
+-- How much is there to run each stack? Counted in its folder, and measured in its runs; and what it serves at most, in all
+-- usable trials and in VALID ones alone.
 with measured as (
     select stack, 'install size, MB' as component, max(install_mb) as value
     from stacks
@@ -16,6 +17,7 @@ with measured as (
     group by stack
 ), best as (
     select stack, machine_name, device, model, weights, precision, max(throughput_per_s) as throughput_per_s,
+        max(throughput_per_s) filter (where verdict = 'VALID') as throughput_valid_per_s,
         any_value(unit) as unit
     from shown
     where group_id = $group

@@ -1,8 +1,10 @@
 -- What do a million answers cost? The machine's price by the hour over the most that a stack served on it; null: no price.
+-- `_valid`: over VALID trials alone.
 with best as (
     select
         shown.machine_name, shown.device, model, shown.weights, precision, stack,
         max(throughput_per_s) as throughput_per_s,
+        max(throughput_per_s) filter (where verdict = 'VALID') as throughput_valid_per_s,
         max_by(load, throughput_per_s) as load,
         any_value(unit) as unit,
         any_value(cpu_model) as cpu_model, any_value(runs.cpus) as cpus, any_value(runs.gpu) as gpu,
@@ -14,7 +16,8 @@ with best as (
 )
 select
     best.* exclude (cpu_model, cpus, gpu, memory_mb), coalesce(title, stack) as title, usd_per_hour, as_of, source,
-    usd_per_hour / 3600 / throughput_per_s * 1e6 as usd_per_million
+    usd_per_hour / 3600 / throughput_per_s * 1e6 as usd_per_million,
+    usd_per_hour / 3600 / throughput_valid_per_s * 1e6 as usd_per_million_valid
 from best
 left join (select * from stack_titles where group_id = $group) as titles using (stack)
 left join prices

@@ -1,7 +1,7 @@
 -- How do throughput and resources run over a trial? At most 60 points of each trial of the first block, where raw records are kept.
 with chosen_trials as (
     select
-        run_id, trial_id, machine_name, device, model, weights, precision, runtime, generator, stack, interface, load,
+        run_id, trial_id, machine_name, device, model, weights, precision, runtime, generator, stack, interface, load, verdict,
         greatest(1, ceil(coalesce(window_s, 60) / 60)) as width_s
     from shown
     where group_id = $group and block = 1

@@ -1,10 +1,9 @@
--- How many trials count, and why do others not?
+-- How many trials count, and why do others not? Each trial once, with all of its reasons.
 select
-    stack, verdict, coalesce(reason, '') as reason, count(distinct (run_id, trial_id)) as trials
-from (
-    select stack, verdict, run_id, trial_id, unnest(if(len(reasons) = 0, [null], reasons)) as reason
-    from counted
-    where group_id = $group
-)
+    machine_name, device, model, weights, precision, runtime, generator, stack, interface, load, verdict,
+    array_to_string(list_sort(reasons), ', ') as reason,
+    count(*) as trials
+from counted
+where group_id = $group
 group by all
-order by stack, verdict desc, trials desc, reason;
+order by stack, verdict desc, trials desc, reason, model, interface, load;

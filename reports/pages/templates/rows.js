@@ -105,12 +105,15 @@ function pointRows(chart) {
 function tableRows(chart) {
   const name = { scatter: "complexity" }[chart.source] ?? chart.source;
   const table = tables[name];
+  const valid = state.verdict === "valid";
   const fits = [];
   for (let i = 0; i < (table?.n ?? 0); i++) {
     const one = row(table, i);
     if (!same((part) => one[part])) continue;
     if (one.interface && state.interface !== "all" && one.interface !== state.interface) continue;
     if (chart.figures.length && !chart.figures.includes(one.figure)) continue;
+    if (one.verdicts && one.verdicts !== state.verdict) continue;
+    if (valid && one.verdict && one.verdict !== "VALID") continue;
     fits.push(one);
   }
   const load = chart.workload ? oneLoad(fits.map((one) => one.load)) : null;
@@ -118,19 +121,26 @@ function tableRows(chart) {
   for (const one of fits) {
     if (chart.workload && one.load !== load) continue;
     if (chart.source === "scatter" && one.component !== state.component) continue;
-    if (chart.source === "precisions" && state.load !== "all" && one.load !== state.load) continue;
+    if (["precisions", "verdicts"].includes(chart.source) && state.load !== "all" && one.load !== state.load) continue;
+    const value = valueOf(chart.source, one, valid);
+    if (value === null) continue;
     const stack = one.title ?? page.titles[one.stack] ?? one.stack;
-    const label = one.component ?? one.verdict ?? page.names[one.figure]?.label ?? one.figure ?? one.unit;
-    const value = { complexity: one.value, scatter: one.throughput_per_s, cost: one.usd_per_million, verdicts: one.trials }[chart.source];
+    const label = chart.source === "verdicts" ? one.verdict : one.component ?? page.names[one.figure]?.label ?? one.figure ?? one.unit;
     found.push(finish({
       series: one.computed ? `${stack}, ${one.computed} · ${one.interface}, ${one.load_title}` : stack, stack,
       interface: one.interface ?? null, load_title: one.load_title ?? loadTitle(one.load),
       offered: chart.source === "scatter" ? one.value : one.second ?? null, figure: one.figure ?? label, label,
-      better: "less", value: value ?? one.value, low: one.low, high: one.high, limit: null, blocks: one.blocks ?? null,
+      better: "less", value, low: one.low, high: one.high, limit: null, blocks: one.blocks ?? null,
       run_id: one.run_id ?? null, trial_id: one.trial_id ?? null, reason: one.reason ?? null,
     }));
   }
   return found;
+}
+
+function valueOf(source, one, valid) {
+  if (source === "scatter") return valid ? one.throughput_valid_per_s : one.throughput_per_s;
+  if (source === "cost") return valid ? one.usd_per_million_valid : one.usd_per_million;
+  return source === "verdicts" ? one.trials : one.value;
 }
 
 const loadTitle = (load) => page.filters.find((one) => one.name === "load").options.find((one) => one.value === load)?.title ?? load ?? null;

@@ -37,7 +37,7 @@ def write_samples(folder: Path) -> None:
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Three stacks on two interfaces and three loads, random weights; they stream, one of them at
-    int8 too, and one trial's resources were sampled."""
+    int8 too, one of them is DEGRADED twice over, and one trial's resources were sampled."""
     rows: list[dict[str, Any]] = []
     for stack, speed in (("alpha", 20), ("beta", 12), ("gamma", 6)):
         for interface, factor in (("rest", 1.0), ("grpc", 1.1)):
@@ -67,6 +67,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for row in rows
         if row["stack"] == "alpha" and row["load"] == "closed-4"
     ]
+    for row in rows:
+        if row["stack"] == "gamma":
+            row |= {"verdict": "DEGRADED", "reasons": ["STEAL", "NOISY_NEIGHBOUR"]}
     folder = write_golden(tmp_path_factory.mktemp("golden"), rows)
     write_samples(folder / RUN / "raw" / rows[0]["trial_id"])
     to = tmp_path_factory.mktemp("site")
@@ -111,6 +114,26 @@ def test_a_filter_changes_what_is_drawn_and_lives_in_the_url(browser: Browser, s
     shown = page.locator("section:has(#answer) .answers li:not([hidden])").all_inner_texts()
     assert len(shown) == 1 and "Poisson" in shown[0]
     assert complaints == []
+
+
+def test_each_chart_follows_the_verdict(browser: Browser, site: Path) -> None:
+    """VALID only: no row of a DEGRADED trial is left in any chart. Broken by a question that does
+    not tell them apart."""
+    page, _ = visit(browser, site / f"{GROUP}.html", draw=True)
+    with_gamma = [f for f in figures(page) if any("gamma" in row for row in rows(page, f))]
+    assert len(with_gamma) > 8 and "figure-verdicts" in with_gamma
+    page.select_option("#filter-verdict", "valid")
+    page.evaluate("window.drawAll()")
+    for figure in with_gamma:
+        left = page.locator(f"#{figure} details tr").all_inner_texts()
+        assert not any("gamma" in row for row in left), figure
+
+
+def test_a_trial_with_two_reasons_counts_once(browser: Browser, site: Path) -> None:
+    """gamma's 18 trials are 18. Broken by a row for each reason."""
+    page, _ = visit(browser, site / f"{GROUP}.html", draw=True)
+    found = page.evaluate("rowsOf(byId.get('verdicts'))")
+    assert sum(one["value"] for one in found if one["stack"] == "gamma") == 18
 
 
 def test_a_foreign_url_is_harmless(browser: Browser, site: Path) -> None:
