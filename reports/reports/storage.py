@@ -1,5 +1,7 @@
 """What needs fsspec: object storage, and the raw records as DuckDB may see them."""
 
+import os
+import threading
 from collections.abc import Iterable, Iterator
 from typing import Any, cast
 
@@ -37,7 +39,42 @@ class RawRecords(DirFileSystem):
         """The file, for reading."""
         if mode != "rb":
             raise PermissionError("the results are read-only")
-        return super().open(path, mode, **kwargs)  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+        return Shared(super().open(path, mode, **kwargs))  # pyright: ignore[reportUnknownMemberType,reportUnknownArgumentType]
+
+
+class Shared:
+    """A file that several threads read, each from where it has sought to.
+
+    DuckDB's threads share one handle, and seek and read in two calls: with one position for all,
+    one thread gets the bytes that another has asked for.
+    """
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self._lock = threading.Lock()
+        # By number: a thread of DuckDB's is a new one to Python at each call.
+        self._at: dict[int, int] = {}
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        with self._lock:
+            if whence == os.SEEK_CUR:
+                offset, whence = offset + self._at.get(threading.get_ident(), 0), os.SEEK_SET
+            at = int(self._file.seek(offset, whence))
+            self._at[threading.get_ident()] = at
+            return at
+
+    def tell(self) -> int:
+        return self._at.get(threading.get_ident(), 0)
+
+    def read(self, size: int = -1) -> bytes:
+        with self._lock:
+            self._file.seek(self.tell())
+            content = bytes(self._file.read(size))
+            self._at[threading.get_ident()] = self._file.tell()
+            return content
+
+    def close(self) -> None:
+        self._file.close()
 
 
 def listed(folder: Folder) -> Iterator[File]:
