@@ -116,7 +116,8 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
             orient="top",
             labelAngle=0,
             labelLimit=180,
-            labelExpr="split(datum.label, ' · ')",
+            # FastAPI + ONNX Runtime is wider than a column.
+            labelExpr="split(replace(datum.label, ' + ', ' + · '), ' · ')",
             labelOffset=0,
             labelPadding=20,
             labelBaseline="middle",
@@ -162,6 +163,9 @@ def stacked(x: str, order: Sequence[str], fill: Sequence[str]) -> dict[str, Any]
             y=_series(),
             x=alt.X("value:Q", title=x).stack("zero"),
             color=alt.Color("label:N", title=None).scale(domain=list(order), range=list(fill)),
+            # No seams between bars of one colour.
+            stroke=alt.Stroke("label:N", legend=None).scale(domain=list(order), range=list(fill)),
+            strokeWidth=alt.value(0.6),
             order="place:Q",
             tooltip=TOOLTIP,
         )
