@@ -7,13 +7,13 @@ folder has changed, the database is asked as it lies there: nothing is copied in
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import duckdb
 
 from reports.columns import Column
-from reports.files import File, Folder
+from reports.files import Folder
 
 # Below this many files, parsing is as quick.
 WORTHWHILE = 1_000
@@ -31,12 +31,6 @@ def usable(folder: Folder, view: str, columns: Sequence[Column], files: int) -> 
     described = [(column.name, column.type) for column in columns]
     named = f"{duckdb.__version__}\n{folder.address}\n{described}"
     return CACHE / hashlib.sha256(named.encode()).hexdigest()[:16] / f"{view}.duckdb"
-
-
-def state(files: Iterable[File]) -> str:
-    """A digest of all paths and tokens: it differs when any file does."""
-    listed = "\0".join(f"{path}\0{token}" for path, token in files)
-    return hashlib.sha256(listed.encode()).hexdigest()
 
 
 def attach(db: duckdb.DuckDBPyConnection, cached: Path, private: Path, name: str) -> str | None:

@@ -1,95 +1,78 @@
 """Results on this machine: listed and read, never written."""
 
-import marshal
 import os
 import stat
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from reports.files import File
+from reports.files import File, Listed
 
 # <run>/run.json, <run>/stacks/x.json, <run>/raw/<trial>/requests.parquet: nothing lies deeper.
 FOLDERS = ("stacks", "trials")
 ENDINGS = (".json", ".parquet")
-# From so many runs on, two processes share them: it is a stat a file that takes the time.
-MANY = 100
 
 
-def listed(root: str, raw: bool) -> list[File]:
-    """Every file that may hold results, always in one order; the raw records only if `raw`."""
-    runs = _list(root, "", [])
-    if len(runs) < MANY:
-        return _in_runs(root, runs, raw)
-    half = len(runs) // 2
-    reading, writing = os.pipe()
-    child = os.fork()
-    if not child:
-        # Whatever happens, nothing of the parent's is cleaned up here.
-        try:
-            os.close(reading)
-            found = _in_runs(root, runs[half:], raw)
-            with open(writing, "wb") as pipe:
-                marshal.dump([(file.path, file.token) for file in found], pipe)
-        finally:
-            os._exit(0)
-    os.close(writing)
-    with open(reading, "rb") as pipe:
-        first = _in_runs(root, runs[:half], raw)
-        told = pipe.read()
-    os.waitpid(child, 0)
-    try:
-        return first + [File(*one) for one in marshal.loads(told)]
-    except (EOFError, ValueError):
-        # It was killed.
-        return first + _in_runs(root, runs[half:], raw)
+def listed(root: str, raw: bool) -> list[Listed]:
+    """Every folder that may hold results, always in one order; the raw records only if `raw`.
 
-
-def _in_runs(root: str, runs: Sequence[str], raw: bool) -> list[File]:
-    found: list[File] = []
-    for run in runs:
-        inside = _text(run)
-        for folder in _list(f"{root}/{run}", f"{inside}/", found):
+    By hand rather than by glob: a stat a file, which is what a hundred thousand of them bear.
+    """
+    found: list[Listed] = []
+    for run in _list(root, "", []):
+        for folder in _list(root, run, found):
             if folder in FOLDERS:
-                _list(f"{root}/{run}/{folder}", f"{inside}/{folder}/", found)
+                _list(root, f"{run}/{folder}", found)
             elif folder == "raw" and raw:
-                for trial in _list(f"{root}/{run}/raw", "", []):
-                    place = f"{inside}/raw/{_text(trial)}/"
-                    _list(f"{root}/{run}/raw/{trial}", place, found)
+                for trial in _list(root, f"{run}/raw", []):
+                    _list(root, f"{run}/raw/{trial}", found)
     return found
 
 
-def _list(folder: str, inside: str, found: list[File]) -> list[str]:
-    """Add a folder's files to `found` as `inside` + name; returns the names of its folders."""
-    folders: list[str] = []
+def _list(root: str, folder: str, found: list[Listed]) -> list[str]:
+    """Add what lies in a folder to `found`; returns the names of its folders."""
     try:
-        at = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        at = os.open(f"{root}/{folder}", os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
-        return folders
+        return []
     try:
-        for name in sorted(os.listdir(at)):
-            try:
-                # By descriptor: it need not walk the whole path.
-                facts = os.stat(name, dir_fd=at)
-            except OSError:
-                facts = None
-            if name.endswith(ENDINGS):
-                token = f"{facts.st_size}-{facts.st_mtime_ns}" if facts else ""
-                found.append(File(inside + (name if name.isascii() else _text(name)), token))
-            elif facts and stat.S_ISDIR(facts.st_mode):
-                folders.append(name)
+        inside = sorted(os.listdir(at))
+        names = [name for name in inside if name.endswith(ENDINGS)]
+        if names:
+            tokens = _tokens(names, at)
+            found.append(Listed(_text(folder), [_text(name) for name in names], tokens))
+        others = [name for name in inside if not name.endswith(ENDINGS)] if names != inside else []
+        return [name for name in others if _is_folder(name, at)]
     except OSError:
-        pass
+        return []
     finally:
         os.close(at)
-    return folders
+
+
+def _tokens(names: Sequence[str], at: int) -> list[str]:
+    # By descriptor: a stat then need not walk the whole path.
+    try:
+        return [
+            f"{facts.st_size}-{facts.st_mtime_ns}"
+            for facts in [os.stat(name, dir_fd=at) for name in names]
+        ]
+    except OSError:
+        # One of them has just gone, or is a link to nowhere.
+        return [one for name in names for one in (_tokens([name], at) if names[1:] else [""])]
+
+
+def _is_folder(name: str, at: int) -> bool:
+    try:
+        return stat.S_ISDIR(os.stat(name, dir_fd=at).st_mode)
+    except OSError:
+        return False
 
 
 def _text(name: str) -> str:
     """A name that can be told; one that is no UTF-8 is none of ours, and then found no more."""
-    return name.encode("utf-8", "backslashreplace").decode()
+    return name if name.isascii() else name.encode("utf-8", "backslashreplace").decode()
 
 
-def read(root: str, files: list[File]) -> Iterator[tuple[File, bytes | str]]:
+def read(root: str, files: Iterable[File]) -> Iterator[tuple[File, bytes | str]]:
     """Each file with its bytes, or with what is wrong with it in words."""
     for file in files:
         yield file, _content(Path(root, file.path))

@@ -3,11 +3,11 @@
 from collections.abc import Iterator
 
 from reports import disk
-from reports.files import File, Folder
+from reports.files import File, Folder, Listed
 
 
-def list_files(folder: Folder, *, raw: bool = True) -> list[File]:
-    """Every file that may hold results, always in one order; the raw records only if `raw`.
+def list_files(folder: Folder, *, raw: bool = True) -> list[Listed]:
+    """Every folder that may hold results, always in one order; the raw records only if `raw`.
 
     Raises FolderError if storage can't be reached.
     """
@@ -15,7 +15,7 @@ def list_files(folder: Folder, *, raw: bool = True) -> list[File]:
         # Here, for its drivers take longer to import than a query takes.
         from reports import storage
 
-        return sorted(storage.listed(folder))
+        return storage.listed(folder)
     return disk.listed(folder.address, raw)
 
 

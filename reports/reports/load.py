@@ -48,8 +48,9 @@ def open_results(folder: Folder, *, raw: bool = False) -> Generator[Loaded]:
             warnings: list[str] = []
             for source, some in zip(SOURCES, files, strict=False):
                 warnings += fill(db, folder, source, some, Path(spill))
-            records = dict(zip(RAW, files[len(SOURCES) :] or [[] for _ in RAW], strict=True))
-            listed = [file for some in records.values() for file in some]
+            found = [list(some) for some in files[len(SOURCES) :]] or [[] for _ in RAW]
+            records = dict(zip(RAW, found, strict=True))
+            listed = [file for some in found for file in some]
             if listed:
                 from reports.storage import RawRecords
 

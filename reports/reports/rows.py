@@ -11,7 +11,7 @@ import duckdb
 
 from reports import cache
 from reports.columns import Column, in_file
-from reports.files import File, Folder
+from reports.files import File, Files, Folder
 from reports.listing import read
 
 SCHEMA_VERSION = 1
@@ -87,7 +87,7 @@ def fill(
     db: duckdb.DuckDBPyConnection,
     folder: Folder,
     source: Source,
-    files: Sequence[File],
+    files: Files,
     private: Path,
 ) -> list[str]:
     """Make the source's table from its files. Returns a warning for each that was left out.
@@ -98,14 +98,14 @@ def fill(
     columns = in_file(source.view)
     cached = cache.usable(folder, source.view, columns, len(files))
     before = f"{source.view}_before"
-    now = cache.state(files) if cached else ""
+    now = files.state() if cached else ""
     then = cache.attach(db, cached, private, before) if cached else None
     if then is not None and then == now:
         kept = before
     else:
         kept = f"{source.view}_kept"
         _make(db, kept, columns)
-        fresh = files if then is None else _reuse(db, before, kept, files)
+        fresh = list(files) if then is None else _reuse(db, before, kept, list(files))
         _parse(db, folder, source, kept, fresh)
         _find_copies(db, kept, source.key)
         if cached:

@@ -8,7 +8,7 @@ from typing import Any, cast
 from fsspec.core import url_to_fs  # pyright: ignore[reportMissingTypeStubs,reportUnknownVariableType]
 from fsspec.implementations.dirfs import DirFileSystem  # pyright: ignore[reportMissingTypeStubs]
 
-from reports.files import File, Folder, FolderError
+from reports.files import File, Folder, FolderError, Listed
 
 AT_ONCE = 500
 
@@ -77,8 +77,8 @@ class Shared:
         self._file.close()
 
 
-def listed(folder: Folder) -> Iterator[File]:
-    """Every file below an address. Raises FolderError if storage can't be reached."""
+def listed(folder: Folder) -> list[Listed]:
+    """Every folder below an address. Raises FolderError if storage can't be reached."""
     fs, root = _connect(folder)
     fs.invalidate_cache()
     try:
@@ -86,9 +86,14 @@ def listed(folder: Folder) -> Iterator[File]:
     except Exception as error:
         # Each storage has errors of its own; all of them mean that there is nothing to read.
         raise FolderError(f"{folder.address}: {' '.join(str(error).split())}") from None
-    for place, info in found.items():
+    folders: dict[str, Listed] = {}
+    for place, info in sorted(found.items()):
+        inside, _, name = place.removeprefix(root).lstrip("/").rpartition("/")
         stamp = info.get("ETag") or info.get("LastModified") or info.get("mtime") or ""
-        yield File(place.removeprefix(root).lstrip("/"), f"{info.get('size')}-{stamp}")
+        one = folders.setdefault(inside, Listed(inside, [], []))
+        one.names.append(name)
+        one.tokens.append(f"{info.get('size')}-{stamp}")
+    return list(folders.values())
 
 
 def read(folder: Folder, files: list[File]) -> Iterator[tuple[File, bytes | str]]:
