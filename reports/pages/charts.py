@@ -16,7 +16,7 @@ from typing import Any
 import altair as alt
 import vl_convert
 
-from pages.render import CACHE, write
+from pages.render import kept
 from pages.scales import Scales
 
 ROWS = alt.NamedData("rows")
@@ -310,8 +310,4 @@ def _spec(chart: Any, *, height: int | None = None, step: int | None = None) -> 
 def _compiled(spec: str) -> str:
     """Kept: it takes a tenth of a second a chart, and new results are drawn by the same ones."""
     known = sha256(f"{version('vl-convert-python')}\n{spec}".encode()).hexdigest()
-    file = CACHE / "charts" / f"{known}.json"
-    if not file.exists():
-        file.parent.mkdir(parents=True, exist_ok=True)
-        write(file, json.dumps(vl_convert.vegalite_to_vega(spec)))
-    return file.read_text("utf-8")
+    return kept(f"charts/{known}.json", lambda: json.dumps(vl_convert.vegalite_to_vega(spec)))

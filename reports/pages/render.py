@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import os
+from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import version
@@ -23,13 +24,28 @@ CACHE = TEMPLATES.parents[2] / ".build" / "cache"
 @cache
 def vega_bundle() -> str:
     """Vega with its expression interpreter as one script; bundling takes seconds, so it is kept."""
-    file = CACHE / f"vega-{version('vl-convert-python')}.js"
-    if not file.exists():
+
+    def made() -> str:
         text = vl_convert.javascript_bundle("window.vegaEmbed = vegaEmbed;")
-        file.parent.mkdir(parents=True, exist_ok=True)
         # Its top-level names must not meet those of other scripts.
-        write(file, "(() => {" + text.replace("</script", "<\\/script") + "})();")
-    return file.read_text("utf-8")
+        return "(() => {" + text.replace("</script", "<\\/script") + "})();"
+
+    return kept(f"vega-{version('vl-convert-python')}.js", made)
+
+
+def kept(name: str, make: Callable[[], str]) -> str:
+    """A text from the cache, made and put there if it lacks it. One that can't be put there only
+    costs time: it is made again."""
+    file = CACHE / name
+    if file.exists():
+        return file.read_text("utf-8")
+    text = make()
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        write(file, text)
+    except OSError:
+        pass
+    return text
 
 
 def render(template: str, scripts: list[str], **values: Any) -> str:

@@ -107,6 +107,15 @@ def test_a_price_is_of_that_machine_alone(
         assert row["usd_per_million"] == pytest.approx(price / 3600 / 22 * 1e6)
 
 
+def test_valid_trials_alone_have_a_cost_of_their_own(golden: Golden) -> None:
+    """The best of all usable trials is DEGRADED here. Broken by one best for both choices."""
+    rows = trials("alpha", (20, 21, 22))
+    rows[2] |= {"verdict": "DEGRADED", "reasons": ["STEAL"]}
+    ((row,),) = asked(golden(rows, machine=MACHINE | {"memory_mb": 16_300}), "cost")
+    assert row["usd_per_million"] == pytest.approx(0.8048 / 3600 / 22 * 1e6)
+    assert row["usd_per_million_valid"] == pytest.approx(0.8048 / 3600 / 21 * 1e6)
+
+
 def test_claims_stand_beside_what_was_measured(golden: Golden, tmp_path: Path) -> None:
     """The best of all loads and of which; and what was not measured is not made up. Broken by the
     worst, or by a claim of one stack beside figures of another."""
