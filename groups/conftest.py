@@ -8,13 +8,14 @@ import pytest
 from rich.console import Console
 
 from bench.artefact import Artefact, Payload, read_payloads
-from bench.config import Stack, load_group
 from bench.cpus import split_cpus
 from bench.errors import StackSkipped
+from bench.group import load_group
 from bench.progress import Reporter
 from bench.serve import served
 from bench.server import Running
 from bench.settings import read_settings
+from bench.stack import Stack
 
 
 @dataclass(frozen=True)

@@ -9,9 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
-from bench import config
+from bench.folders import all_groups, find_stacks
+from bench.stack import load_stack
 
-FOLDERS = config.find_stacks(config.all_groups(), None)
+FOLDERS = find_stacks(all_groups(), None)
 DEFAULT_PORTS = re.compile(r"\b(\w+)_PORT=(\d+)")
 
 
@@ -32,7 +33,7 @@ def image_ports(folder: Path) -> dict[str, int]:
 def test_a_compose_file_runs_what_the_stack_says(folder: Path) -> None:
     """Broken by a port that nobody serves, a server that may write to its image, one that listens
     to the world, or a drain that is cut off."""
-    stack = config.load_stack(folder)
+    stack = load_stack(folder)
     file = composed(folder)
     server = file["services"]["server"]
     if stack.image == "Dockerfile":
@@ -58,7 +59,7 @@ def test_a_compose_file_runs_what_the_stack_says(folder: Path) -> None:
 )
 def test_prometheus_is_asked_for_and_looks_where_the_figures_are(folder: Path) -> None:
     """Broken by a Prometheus that starts unasked, or that scrapes a port without metrics."""
-    stack = config.load_stack(folder)
+    stack = load_stack(folder)
     file = composed(folder)
     watcher = file["services"]["prometheus"]
     assert watcher["profiles"] == ["metrics"]

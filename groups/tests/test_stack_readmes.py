@@ -19,14 +19,16 @@ import psutil
 import pytest
 from rich.console import Console
 
-from bench import config
 from bench.artefact import ensure_artefact
 from bench.environments import find_python
 from bench.errors import StackSkipped
+from bench.folders import all_groups, find_stacks
+from bench.group import load_group
 from bench.install import check_requirements
 from bench.paths import BUILD
 from bench.progress import Reporter
 from bench.settings import VARIABLES
+from bench.stack import Stack, load_stack
 from bench.tools import ensure_go, uv
 
 BLOCK = re.compile(r"^```(sh|python)\n(.*?)^```$", re.M | re.S)
@@ -35,7 +37,7 @@ NEEDS_GRPCURL = re.compile(r"(.*\| *)?grpcurl ")
 ARTEFACT = "path/to/artefact"
 # A tutorial's parts, in the order in which a newcomer needs them.
 PARTS = ["Run it", "Call it", "Tune it", "Deploy it", "What it does badly"]
-FOLDERS = config.find_stacks(config.all_groups(), None)
+FOLDERS = find_stacks(all_groups(), None)
 
 
 def steps(readme: str) -> list[tuple[str, str]]:
@@ -84,12 +86,12 @@ def test_a_readme_is_a_tutorial(folder: Path) -> None:
     assert text.index("\n## ") > 300, "it does not say first what it is"
     called = text[text.index("## Call it") :]
     wanted = ["curl -", "python"]
-    if any(each.protocol.endswith("-grpc") for each in config.load_stack(folder).interfaces):
+    if any(each.protocol.endswith("-grpc") for each in load_stack(folder).interfaces):
         wanted.append("grpcurl -")
     assert [way for way in wanted if way not in called] == []
 
 
-def is_ready(stack: config.Stack, process: subprocess.Popen[bytes]) -> bool:
+def is_ready(stack: Stack, process: subprocess.Popen[bytes]) -> bool:
     """Whether the readiness URL answers on one of the ports that the server listens on."""
     import httpx
 
@@ -129,14 +131,14 @@ def healthy(home: Path, environ: dict[str, str]) -> bool | None:
 @pytest.mark.parametrize("folder", [parameter(folder) for folder in FOLDERS])
 def test_the_readme_works_as_written(folder: Path, tmp_path: Path, grpcurl: Path | None) -> None:
     """A command that fails for whoever copies the folder makes the folder no template."""
-    stack = config.load_stack(folder)
+    stack = load_stack(folder)
     if stack.container_only:
         pytest.skip("a container: it needs an engine and its image")
     try:
         check_requirements(stack.requires, find_python(stack.python))
     except StackSkipped as skipped:
         pytest.skip(f"{folder.name} can't run here: {skipped}; {skipped.fix or ''}")
-    group = config.load_group(folder.parent)
+    group = load_group(folder.parent)
     artefact = ensure_artefact(group, group.models[0], "auto", Reporter(Console(quiet=True)))
     home = tmp_path / folder.name
     shutil.copytree(folder, home, ignore=shutil.ignore_patterns("tests", "__pycache__"))

@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench import config
 from bench.digests import folder_digest
 from bench.environments import find_python
 from bench.errors import StackSkipped, UserError
+from bench.folders import all_groups, find_stacks
 from bench.install import check_requirements
 from bench.paths import BUILD, ROOT
 from bench.settings import VARIABLES, read_settings
+from bench.stack import load_stack
 from bench.template import make_service, template
 
 # What takes seconds to install and start; the others are as slow as their frameworks.
@@ -25,7 +26,7 @@ LINK = re.compile(r"\]\(((?!https?:|#)[^)]+)\)")
 IMPORT = re.compile(r'from "(\.[^"]+)"')
 PORT = re.compile(r"(\S+)\s+127\.0\.0\.1:(\d+)")
 
-FOLDERS = config.find_stacks(config.all_groups(), None)
+FOLDERS = find_stacks(all_groups(), None)
 NAMES = {f"{folder.parent.name}/{folder.name}": folder for folder in FOLDERS}
 
 
@@ -88,7 +89,7 @@ def test_nothing_in_a_service_leads_back(name: str, tmp_path: Path) -> None:
         ["git", "ls-files"], cwd=service, capture_output=True, text=True, check=True
     ).stdout
     assert {"Makefile", "README.md", "LICENSE", "service/stack.toml"} <= set(staged.splitlines())
-    stack = config.load_stack(NAMES[name])
+    stack = load_stack(NAMES[name])
     assert stack.summary in (service / "README.md").read_text()
     assert all(f"make {word}" in make(service, "help").stdout for word in ("run", "test", "bench"))
     for line in (service / "shared" / "VERSION").read_text().splitlines():
@@ -140,7 +141,7 @@ def test_a_service_runs_and_answers(name: str, tmp_path: Path) -> None:
 
     A module that is only importable in the checkout, or a lock left out, would show here.
     """
-    stack = config.load_stack(NAMES[name])
+    stack = load_stack(NAMES[name])
     try:
         check_requirements(stack.requires, find_python(stack.python))
     except StackSkipped as skipped:

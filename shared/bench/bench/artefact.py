@@ -10,10 +10,10 @@ from typing import Any
 
 from bench.building import only_builder
 from bench.commands import run_shown
-from bench.config import Group, Load
 from bench.digests import combined, file_digest, folder_digest
 from bench.environments import ensure_environment
 from bench.errors import StackFailed, UserError
+from bench.group import Group, Load
 from bench.pairs import pairs_needed
 from bench.paths import BUILD
 from bench.progress import Reporter

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench import table
-from bench.config import Load
 from bench.engines import Ceiling, combinations, time_engine
 from bench.errors import StackFailed
 from bench.estimate import engine_s, start_s, trial_s, trials_s
+from bench.group import Load
 from bench.install import at_precision, prepare, server_variables
 from bench.plan import Start, Trial, offered_rate
 from bench.progress import Reporter

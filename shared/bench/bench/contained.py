@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from bench import containers
-from bench.config import Stack
 from bench.containers import LABEL, Container, Image
 from bench.knobs import knobs_of
 from bench.processes import MARK, end_processes, marked
 from bench.running import HOST, Running, spawn
+from bench.stack import Stack
 
 
 def own_variables(variables: Mapping[str, str], ports: Mapping[str, int]) -> dict[str, str]:

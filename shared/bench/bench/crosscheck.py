@@ -15,15 +15,16 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench import clients, config
+from bench import clients
 from bench.artefact import Artefact, read_payloads
 from bench.clients import PROJECT, USERS, WARMUP_S, WINDOW_S, Cell
-from bench.config import Stack
 from bench.cpus import CpuSplit
 from bench.environments import ensure_environment, installed_version
 from bench.errors import UserError
+from bench.folders import find_groups, find_stacks
 from bench.generator import make_plan as stack_plan
 from bench.generator import read_summary, run_k6
+from bench.group import load_group
 from bench.local_http import open_url
 from bench.measurement import flat_header, save
 from bench.nullserver import Pace, make_plan, null_server, open_load, scratch, send
@@ -33,6 +34,7 @@ from bench.recording import SEED, as_entry, http_interface, record_stack, wireta
 from bench.serve import served
 from bench.server import HOST, Running, run_mark
 from bench.settings import Settings
+from bench.stack import Stack, load_stack
 from bench.store import write_json
 from bench.table import number
 from metrics import Load, known_truth, reported, store_records
@@ -165,7 +167,7 @@ def check_stack(
     with scratch() as folder:
         before = children_cpu_s()
         if cell.generator == "k6":
-            group = config.load_group(stack.folder.parent)
+            group = load_group(stack.folder.parent)
             plan = stack_plan(
                 mode="load",
                 group=group,
@@ -196,10 +198,10 @@ def check_stack(
 
 def the_stack(settings: Settings) -> Stack:
     """The stack that GROUP and STACK name; the group's first otherwise. Raises UserError."""
-    folders = config.find_stacks(config.find_groups(settings.group), settings.stack)
+    folders = find_stacks(find_groups(settings.group), settings.stack)
     if not folders:
         raise UserError("there is no stack below groups/")
-    return config.load_stack(folders[0])
+    return load_stack(folders[0])
 
 
 def measure(settings: Settings, k6: Path, cpus: CpuSplit, report: Reporter) -> list[dict[str, Any]]:

@@ -7,14 +7,16 @@ import sys
 from rich.console import Console
 from rich.table import Table
 
-from bench import config, gpu
+from bench import gpu
 from bench.containers import find_engine
 from bench.cpus import format_cpus, split_cpus
 from bench.environments import find_python
 from bench.errors import StackSkipped, UserError
+from bench.folders import find_groups, find_stacks
 from bench.install import is_installed, why_not
 from bench.paths import ROOT, TOOLS
 from bench.settings import Settings, resolve_device
+from bench.stack import load_stack
 from bench.tools import go_on_path
 
 NEEDED_GB = 20
@@ -56,10 +58,10 @@ def diagnose(settings: Settings, console: Console) -> int:
     shown = Table(title=f"Stacks with DEVICE={device}", title_justify="left")
     for name in ("stack", "interfaces", "here", "why, and what would change it"):
         shown.add_column(name)
-    for folder in config.find_stacks(config.find_groups(settings.group), settings.stack):
+    for folder in find_stacks(find_groups(settings.group), settings.stack):
         name = f"{folder.parent.name}/{folder.name}"
         try:
-            stack = config.load_stack(folder)
+            stack = load_stack(folder)
         except UserError as error:
             shown.add_row(name, "", "[red]broken[/]", str(error))
             continue

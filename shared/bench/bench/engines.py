@@ -9,11 +9,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from bench.config import Engine
 from bench.errors import StackFailed
 from bench.paths import BUILD
 from bench.processes import MARK, end_processes, marked, of_session
 from bench.server import environment_for, spawn
+from bench.stack import Engine
 
 START_ALLOWANCE_S = 120
 

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from bench.building import only_builder
 from bench.commands import run_shown
-from bench.config import Requirement
 from bench.digests import combined, file_digest
 from bench.errors import StackSkipped
 from bench.paths import BUILD, slug
 from bench.progress import Reporter
+from bench.stack import Requirement
 from bench.toml_files import where
 from bench.tools import uv
 

@@ -11,12 +11,13 @@ from typing import Any, cast
 from bench.artefact import Payload
 from bench.audit import PRIMES
 from bench.calibration import SHORT, SHORT_LADDER, SHORT_SPAN
-from bench.config import SEARCHES, Engine, Load, Profile, Slo
 from bench.engines import combinations
 from bench.gate import probes, repeated
+from bench.group import SEARCHES, Load, Profile, Slo
 from bench.pairs import sequence
 from bench.plan import Start, Trial, probe_s, steady_s
 from bench.setup import Part
+from bench.stack import Engine
 
 # Seconds beside what is asked and measured: start and stop of a server; of k6, and a look at the
 # machine; an engine's load and check; k6 and the null server of one case of the calibration.

@@ -12,11 +12,12 @@ from typing import Any
 import psutil
 
 from bench.artefact import Artefact, Payload
-from bench.config import Group, Load, Stack
 from bench.errors import StackFailed
+from bench.group import Group, Load
 from bench.parity import load_keys
 from bench.processes import MARK
 from bench.server import HOST, Running, spawn
+from bench.stack import Stack
 
 # A window is over when its last request is answered or timed out; k6 itself starts within seconds.
 START_ALLOWANCE_S = 30
@@ -108,7 +109,8 @@ def generator_environment(cpus: Sequence[int]) -> dict[str, str]:
 
 def collections(available: int) -> dict[str, str]:
     """When Go collects garbage, by the bytes of memory that are free: a quarter of them may fill up
-    first. On its one core a collection beside hundreds of streams holds chunks up by 10 to 40 ms."""
+    first. On one core a collection beside hundreds of streams holds chunks up by 10 to 40 ms.
+    """
     heap = min(available // 4, HEAP_LIMIT)
     if heap < HEAP_NEEDED:
         return {"GOGC": "400"}

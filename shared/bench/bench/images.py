@@ -8,7 +8,6 @@ from typing import Any
 
 from bench import machine
 from bench.commands import run_shown
-from bench.config import Stack, find_groups, find_stacks, load_stack
 from bench.containers import (
     LABEL,
     ContainerEngine,
@@ -21,10 +20,12 @@ from bench.containers import (
 )
 from bench.digests import combined, folder_digest
 from bench.errors import StackFailed, StackSkipped, UserError
+from bench.folders import find_groups, find_stacks
 from bench.paths import ROOT
 from bench.progress import Reporter
 from bench.server import run_mark
 from bench.settings import Settings, resolve_device
+from bench.stack import Stack, load_stack
 from bench.toml_files import where
 
 PULL_S = 3600.0

@@ -4,9 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench.config import Group
 from bench.digests import file_digest, folder_digest
 from bench.errors import UserError
+from bench.group import Group
 from bench.machine import git
 from bench.paths import ROOT, results_dir
 from bench.starting import started_with

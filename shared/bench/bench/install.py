@@ -8,7 +8,6 @@ from pathlib import Path
 
 from bench.artefact import Artefact
 from bench.commands import run_shown
-from bench.config import Stack
 from bench.containers import (
     Image,
     as_caller,
@@ -35,6 +34,7 @@ from bench.paths import BUILD
 from bench.progress import Reporter
 from bench.server import environment_for, run_mark
 from bench.settings import Settings
+from bench.stack import Stack
 from bench.toml_files import where
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
-from bench.config import SCHEDULED, Group, Load, Profile, Slo, Stack
+from bench.group import SCHEDULED, Group, Load, Profile, Slo
 from bench.search import TOLERANCE, requests_to_show
+from bench.stack import Stack
 
 
 @dataclass(frozen=True)

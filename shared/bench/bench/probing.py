@@ -8,7 +8,7 @@ from typing import Any
 
 import metrics
 from bench.artefact import Artefact
-from bench.config import Load
+from bench.group import Load
 from bench.plan import Trial, probe_s
 from bench.search import Bounds, Span, confirm, find, shown
 from bench.server import Running

@@ -14,17 +14,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bench import config
 from bench.artefact import read_payloads
-from bench.config import Stack
 from bench.cpus import CpuSplit
 from bench.errors import StackFailed, UserError
+from bench.folders import find_groups, find_stacks
 from bench.generator import run_k6
+from bench.group import load_group, model_of
 from bench.nullserver import scratch
 from bench.paths import BUILD
 from bench.progress import Reporter
 from bench.server import HOST, run_mark
 from bench.settings import Settings
+from bench.stack import Stack, load_stack
 from bench.store import write_json
 from bench.toml_files import did_you_mean, where
 from bench.tools import ensure_k6
@@ -118,7 +119,7 @@ def record_stack(
 
     Raises StackFailed if the interface does not speak HTTP.
     """
-    group = config.load_group(stack.folder.parent)
+    group = load_group(stack.folder.parent)
     payloads = read_payloads(group)
     with scratch() as folder, wiretap(len(payloads)) as found:
         plan = {
@@ -155,9 +156,9 @@ def http_interface(stack: Stack, wanted: str | None) -> str:
 def requests_target(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
     """`make requests`: record what each selected stack is sent. Raises UserError, StackFailed."""
     k6 = ensure_k6(report)
-    for folder in config.find_stacks(config.find_groups(settings.group), settings.stack):
-        stack = config.load_stack(folder)
-        model = config.model_of(config.load_group(folder.parent), settings.model)
+    for folder in find_stacks(find_groups(settings.group), settings.stack):
+        stack = load_stack(folder)
+        model = model_of(load_group(folder.parent), settings.model)
         interface = http_interface(stack, settings.interface)
         file = BUILD / "requests" / folder.parent.name / f"{stack.id}.{interface}.json"
         count = record_stack(k6, stack, interface, model, cpus, file)

@@ -4,9 +4,9 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from bench.config import find_groups
 from bench.cpus import CpuSplit, format_cpus
 from bench.errors import UserError
+from bench.folders import find_groups
 from bench.paths import results_dir
 from bench.settings import Settings, read_settings
 from bench.store import read_json

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import jsonschema
 
 from bench.artefact import Artefact
-from bench.config import SEARCHES, Load
+from bench.group import SEARCHES, Load
 from bench.install import Installed
 from bench.paths import ROOT
 from bench.plan import Trial

@@ -11,7 +11,6 @@ from pathlib import Path
 
 from bench import containers, sessions
 from bench.cgroups import CgroupMeter
-from bench.config import Stack
 from bench.containers import Container
 from bench.errors import StackFailed
 from bench.processes import (
@@ -24,6 +23,7 @@ from bench.processes import (
     of_session,
     tree_pss_bytes,
 )
+from bench.stack import Stack
 
 HOST = "127.0.0.1"
 

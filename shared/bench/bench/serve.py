@@ -6,16 +6,18 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bench import config, server
+from bench import server
 from bench.artefact import Artefact, ensure_artefact
-from bench.config import Stack
 from bench.cpus import CpuSplit, format_cpus
 from bench.errors import UserError
+from bench.folders import find_groups, find_stacks
+from bench.group import load_group, model_of
 from bench.install import at_precision, install, prepare
 from bench.paths import BUILD
 from bench.progress import Reporter
 from bench.server import Running
 from bench.settings import Settings, resolve_device
+from bench.stack import Stack, load_stack
 from bench.toml_files import did_you_mean, where
 
 
@@ -33,10 +35,10 @@ def served(
     Its processes carry `mark`; one that is not a run's is left alone by runs: somebody serves by
     hand. Raises UserError, StackFailed, StackSkipped.
     """
-    stack: Stack = config.load_stack(folder)
-    group = config.load_group(folder.parent)
+    stack: Stack = load_stack(folder)
+    group = load_group(folder.parent)
     device = resolve_device(settings.device)
-    model = config.model_of(group, settings.model)
+    model = model_of(group, settings.model)
     artefact = ensure_artefact(group, model, settings.weights, report)
     precision = settings.precision or stack.precision
     if precision not in stack.precisions:
@@ -60,7 +62,7 @@ def served(
 
 def serve(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
     """Start the one stack that the settings mean and wait for Ctrl-C. Raises UserError."""
-    folders = config.find_stacks(config.find_groups(settings.group), settings.stack)
+    folders = find_stacks(find_groups(settings.group), settings.stack)
     if len(folders) != 1:
         names = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in folders)
         raise UserError(f"say which one with STACK=<group>/<stack>: {names}")

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
-from bench.config import Stack
 from bench.contained import start_container, stop_container
 from bench.containers import Image
 from bench.errors import StackFailed
@@ -19,6 +18,7 @@ from bench.local_http import open_url
 from bench.paths import BUILD
 from bench.processes import MARK, RUNS, end_processes, marked, of_session
 from bench.running import HOST, Running, free_ports, spawn
+from bench.stack import Stack
 
 
 def run_mark(run_id: str = "") -> str:

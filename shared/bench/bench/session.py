@@ -7,16 +7,17 @@ import metrics
 from bench import gpu, server
 from bench.artefact import Artefact
 from bench.audit import audit
-from bench.config import SCHEDULED, SEARCHES, Stack
 from bench.device import wrong_device
 from bench.errors import StackFailed
 from bench.gate import pass_again, pass_gate
+from bench.group import SCHEDULED, SEARCHES
 from bench.install import Installed
 from bench.plan import Start, Trial, variant_of
 from bench.probing import search
 from bench.progress import Reporter
 from bench.quiet import wait_until_quiet
 from bench.server import Running
+from bench.stack import Stack
 from bench.surroundings import read_machine
 from bench.trial import Bench, measure
 from bench.verdict import Verdict, conclude

@@ -7,16 +7,17 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from bench import config
 from bench.artefact import Artefact, Payload, ensure_artefact, read_payloads
-from bench.config import Engine, Group, Profile, Stack
 from bench.cpus import CpuSplit
 from bench.environments import ensure_environment
 from bench.errors import StackFailed, StackSkipped, UserError
+from bench.folders import engine_folders, find_groups, find_stacks
+from bench.group import Group, Profile, load_group
 from bench.install import Installed, install
 from bench.plan import Start, make_starts
 from bench.progress import Reporter
 from bench.settings import Settings
+from bench.stack import Engine, Stack, load_engine, load_stack
 from bench.toml_files import did_you_mean
 
 
@@ -64,10 +65,10 @@ def new_run_id() -> str:
 
 def select(settings: Settings) -> list[tuple[Group, Profile, list[Stack]]]:
     """The groups, their profile and stacks that the settings mean. Raises UserError."""
-    folders = config.find_groups(settings.group)
+    folders = find_groups(settings.group)
     if not folders:
         raise UserError("there is no group below groups/")
-    stacks = [config.load_stack(f) for f in config.find_stacks(folders, settings.stack)]
+    stacks = [load_stack(f) for f in find_stacks(folders, settings.stack)]
     if settings.interface:
         known = {interface.name for stack in stacks for interface in stack.interfaces}
         if settings.interface not in known:
@@ -81,7 +82,7 @@ def select(settings: Settings) -> list[tuple[Group, Profile, list[Stack]]]:
         for folder in folders
         if any(stack.folder.parent == folder for stack in stacks)
     }
-    groups = [(config.load_group(folder), mine) for folder, mine in chosen.items()]
+    groups = [(load_group(folder), mine) for folder, mine in chosen.items()]
     check_offers(settings, groups)
     return [(group, profile_of(group, settings), mine) for group, mine in groups]
 
@@ -167,9 +168,9 @@ def set_up(
             report.note(f"{group.id}/{stack.id} could not be installed: {failed}")
             part.stack_rows += unmeasured(stack, models, "failed", str(failed), None)
     wanted = {stack.engine for stack in stacks if stack.engine}
-    for folder in config.engine_folders(group.folder):
+    for folder in engine_folders(group.folder):
         if folder.name in wanted:
-            engine = config.load_engine(folder)
+            engine = load_engine(folder)
             env = (
                 None
                 if settings.runtime == "ambient"

@@ -9,7 +9,7 @@ from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.table import Table
 
-from bench.config import Profile
+from bench.group import Profile
 from bench.plan import Start
 from bench.store import read_json
 

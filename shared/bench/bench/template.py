@@ -15,13 +15,13 @@ from string import Template
 
 from rich.console import Console
 
-from bench import config
-from bench.config import Stack
 from bench.digests import folder_digest
 from bench.errors import UserError
+from bench.folders import find_groups, find_stacks
 from bench.machine import git_state
 from bench.paths import ROOT
 from bench.settings import Settings
+from bench.stack import Stack, load_stack
 
 # Paths in the checkout that every service gets, at the same paths.
 VENDORED = (
@@ -48,7 +48,7 @@ LINK = re.compile(r"\[([^\]]+)\]\(((?!https?:|#)[^)]+)\)")
 
 def template(settings: Settings, console: Console) -> int:
     """Make the service that STACK and TO ask for. Raises UserError."""
-    folders = config.find_stacks(config.find_groups(settings.group), settings.stack)
+    folders = find_stacks(find_groups(settings.group), settings.stack)
     if len(folders) != 1:
         names = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in folders)
         raise UserError(f"say which one with STACK=<group>/<stack>: {names}")
@@ -73,7 +73,7 @@ def make_service(folder: Path, to: Path) -> None:
 
     Whatever stops it leaves no half of it: all is written beside `to` and renamed.
     """
-    stack = config.load_stack(folder)
+    stack = load_stack(folder)
     partial = to.with_name(f".{to.name}.partial")
     try:
         to.parent.mkdir(parents=True, exist_ok=True)

@@ -9,10 +9,10 @@ from typing import Any
 import metrics
 from bench import gpu, prometheus
 from bench.artefact import Artefact, Payload, payloads_of
-from bench.config import Group, Load, Profile
 from bench.cpus import CpuSplit
 from bench.errors import StackFailed
 from bench.generator import Generated, load_plan, make_plan, run_k6
+from bench.group import Group, Load, Profile
 from bench.plan import Trial, steady_s
 from bench.processes import reset_peak, tree_peak_excess_bytes
 from bench.sampler import Sampler

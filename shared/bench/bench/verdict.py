@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from bench.config import SCHEDULED, Load
+from bench.group import SCHEDULED, Load
 
 INVALID = (
     "NOT_MEASURED",

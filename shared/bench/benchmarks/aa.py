@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from bench import config
 from bench.errors import UserError
+from bench.folders import find_groups, find_stacks, stack_folders
 from bench.paths import BUILD, GROUPS, ROOT, results_dir
 
 HOME = BUILD / "aa"
@@ -30,7 +30,7 @@ def twice(group: Path, stack: str) -> Path:
         shutil.rmtree(old, ignore_errors=True)
     shutil.copytree(group, folder)
     shutil.copytree(ROOT / "shared" / "k6" / "js", scripts)
-    for other in config.stack_folders(folder):
+    for other in stack_folders(folder):
         if other.name != stack:
             shutil.rmtree(other)
     shutil.copytree(folder / stack, folder / f"{stack}-again")
@@ -61,8 +61,8 @@ def main() -> int:
     parser.add_argument("--profile", default="standard")
     chosen = parser.parse_args()
     try:
-        (group,) = config.find_groups(chosen.group)
-        (stack,) = config.find_stacks([group], chosen.stack)
+        (group,) = find_groups(chosen.group)
+        (stack,) = find_stacks([group], chosen.stack)
     except UserError as error:
         print(error, file=sys.stderr)
         return 2

@@ -30,11 +30,13 @@ import numpy as np
 from rich.console import Console
 from scipy.stats import t as student  # pyright: ignore[reportMissingTypeStubs]
 
-from bench import config, gpu
+from bench import gpu
 from bench.artefact import Artefact, payloads_of, read_payloads
 from bench.cpus import CpuSplit, split_cpus
 from bench.errors import StackFailed, UserError
+from bench.folders import find_groups, find_stacks
 from bench.generator import load_plan, make_plan, run_k6
+from bench.group import Group, load_group
 from bench.lock import machine_to_ourselves
 from bench.processes import TreeMeter, adopt_orphans, descendants
 from bench.progress import Reporter
@@ -175,7 +177,7 @@ def read_answers(file: Path) -> list[Answer]:
 
 def load_and_switch(
     k6: Path,
-    group: config.Group,
+    group: Group,
     running: Running,
     artefact: Artefact,
     load: str,
@@ -250,8 +252,8 @@ def main() -> int:
     cpus = split_cpus(dict(os.environ))
     settings = read_settings()
     try:
-        (folder,) = config.find_stacks(config.find_groups(chosen.group), chosen.stack)
-        group = config.load_group(folder.parent)
+        (folder,) = find_stacks(find_groups(chosen.group), chosen.stack)
+        group = load_group(folder.parent)
         if chosen.load not in group.loads or group.loads[chosen.load].kind != "closed":
             closed = [load.name for load in group.loads.values() if load.kind == "closed"]
             raise UserError(f"--load {chosen.load}: not one of {', '.join(closed)}")

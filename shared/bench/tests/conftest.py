@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from bench.artefact import Artefact, read_artefact, read_payloads
-from bench.config import load_group
 from bench.cpus import split_cpus
+from bench.group import load_group
 from bench.paths import BUILD, ROOT
 from bench.processes import end_processes, marked
 from bench.server import run_mark

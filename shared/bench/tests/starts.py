@@ -14,14 +14,15 @@ from rich.console import Console
 
 from bench import server
 from bench.artefact import Artefact
-from bench.config import Interface, Load, Stack, load_stack
 from bench.containers import Image
+from bench.group import Load
 from bench.install import Installed
 from bench.paths import BUILD, K6_SOURCE
 from bench.plan import Start, Trial
 from bench.progress import Reporter
 from bench.server import Running
 from bench.session import run_start
+from bench.stack import Interface, Stack, load_stack
 from bench.store import read_json
 from bench.trial import Bench
 from bench.verdict import Verdict, conclude

@@ -6,11 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from bench import config
 from bench.artefact import Payload, payloads_of, read_payloads
 from bench.errors import UserError
+from bench.folders import all_groups, engine_folders, find_groups, find_stacks, stack_folders
+from bench.group import load_group
+from bench.paths import ROOT
 from bench.settings import read_settings
 from bench.setup import select
+from bench.stack import load_engine, load_stack
 
 FIXTURES = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
 
@@ -28,44 +31,44 @@ def edited(tmp_path: Path, name: str, old: str, new: str) -> Path:
 
 def test_every_committed_file_is_valid() -> None:
     """A group, stack or engine file that the runner rejects can't be committed."""
-    groups = config.all_groups()
+    groups = all_groups()
     assert groups
     for folder in groups:
-        config.load_group(folder)
-        for stack in config.stack_folders(folder):
-            config.load_stack(stack)
-        for engine in config.engine_folders(folder):
-            config.load_engine(engine)
+        load_group(folder)
+        for stack in stack_folders(folder):
+            load_stack(stack)
+        for engine in engine_folders(folder):
+            load_engine(engine)
 
 
 def test_an_unknown_key_names_file_key_and_nearest(tmp_path: Path) -> None:
     folder = edited(tmp_path, "stack.toml", "ready_timeout_s", "redy_timeout_s")
     with pytest.raises(UserError, match=r"stack\.toml.*redy_timeout_s.*'ready_timeout_s'"):
-        config.load_stack(folder)
+        load_stack(folder)
 
 
 def test_a_load_that_is_not_there_is_named(tmp_path: Path) -> None:
     folder = edited(tmp_path, "group.toml", '["closed-2", "constant-2"]', '["closed-3"]')
     with pytest.raises(UserError, match=r"group\.toml.*every_interface.*'closed-3'.*'closed-2'"):
-        config.load_group(folder)
+        load_group(folder)
 
 
 def test_an_interface_on_an_unknown_port_is_named(tmp_path: Path) -> None:
     folder = edited(tmp_path, "stack.toml", 'port = "http"', 'port = "htp"')
     with pytest.raises(UserError, match=r"interfaces\.rest\.port.*'htp'.*'http'"):
-        config.load_stack(folder)
+        load_stack(folder)
 
 
 def test_broken_toml_says_where(tmp_path: Path) -> None:
     folder = edited(tmp_path, "stack.toml", 'title = "steady"', "title = ")
     with pytest.raises(UserError, match=r"stack\.toml: not valid TOML.*line 1"):
-        config.load_stack(folder)
+        load_stack(folder)
 
 
 def test_an_open_load_needs_its_share(tmp_path: Path) -> None:
     folder = edited(tmp_path, "group.toml", "share = 0.02\n", "")
     with pytest.raises(UserError, match=r"loads\.constant-2.*share"):
-        config.load_group(folder)
+        load_group(folder)
 
 
 @pytest.mark.parametrize(
@@ -83,34 +86,34 @@ def test_a_load_that_cannot_be_run_is_named(tmp_path: Path, old: str, new: str, 
     """A search without limits or a burst without length would be found out an hour later."""
     folder = edited(tmp_path, "group.toml", old, new)
     with pytest.raises(UserError, match=r"group\.toml.*" + says):
-        config.load_group(folder)
+        load_group(folder)
 
 
 def test_groups_and_stacks_are_found_by_number_and_name() -> None:
-    groups = config.find_groups("1")
+    groups = find_groups("1")
     assert [group.name for group in groups] == ["1-image-classification"]
-    assert config.find_groups("1-image-classification") == groups
-    names = {stack.name for stack in config.find_stacks(groups, None)}
+    assert find_groups("1-image-classification") == groups
+    names = {stack.name for stack in find_stacks(groups, None)}
     assert {"triton", "torchserve", "fastapi-onnxruntime"} <= names
-    assert [s.name for s in config.find_stacks(groups, "triton")] == ["triton"]
+    assert [s.name for s in find_stacks(groups, "triton")] == ["triton"]
     with pytest.raises(UserError, match=r"STACK=trition.*'triton'"):
-        config.find_stacks(groups, "trition")
+        find_stacks(groups, "trition")
     with pytest.raises(UserError, match="GROUP=77"):
-        config.find_groups("77")
+        find_groups("77")
 
 
 def test_a_stack_is_not_looked_for_by_its_last_name_alone() -> None:
     """STACK=<no group>/triton once meant a run of no stack that ended well."""
-    every = config.all_groups()
+    every = all_groups()
     for name in ("1/triton", "1-image-classification/triton"):
-        (found,) = config.find_stacks(every, name)
+        (found,) = find_stacks(every, name)
         assert found.parent.name == "1-image-classification"
     with pytest.raises(UserError, match=r"STACK=no-group/triton: no such stack, .*/triton'"):
-        config.find_stacks(every, "no-group/triton")
+        find_stacks(every, "no-group/triton")
     with pytest.raises(UserError, match="STACK=: no such stack"):
-        config.find_stacks(every, ",")
+        find_stacks(every, ",")
     with pytest.raises(UserError, match=r"STACK=vllm: .* leave GROUP out or set GROUP=2-text-gen"):
-        config.find_stacks(config.find_groups("1"), "vllm")
+        find_stacks(find_groups("1"), "vllm")
 
 
 def test_what_another_group_has_is_said() -> None:
@@ -130,9 +133,9 @@ def test_only_stacks_with_the_interface_are_set_up() -> None:
 
 def test_the_runner_knows_no_stack_and_no_group() -> None:
     """A stack's or a group's name in shared/ would be a rule that only some stacks follow."""
-    root = Path(config.__file__).parents[2]
-    names = {stack.name for group in config.all_groups() for stack in config.stack_folders(group)}
-    names |= {group.name for group in config.all_groups()}
+    root = ROOT / "shared"
+    names = {stack.name for group in all_groups() for stack in stack_folders(group)}
+    names |= {group.name for group in all_groups()}
     assert len(names) > 3
     for package in ("bench/bench", "metrics", "k6"):
         for file in (root / package).rglob("*"):
@@ -154,7 +157,7 @@ def test_payloads_held_back_can_tell_something(tmp_path: Path, held: int, says: 
         entry["audit"] = place < held
     manifest.write_text(json.dumps(entries))
     with pytest.raises(UserError, match=f"manifest.json: .*{says}"):
-        read_payloads(config.load_group(folder))
+        read_payloads(load_group(folder))
 
 
 def test_a_load_is_sent_its_own_set_of_payloads(tmp_path: Path) -> None:
@@ -163,13 +166,13 @@ def test_a_load_is_sent_its_own_set_of_payloads(tmp_path: Path) -> None:
     folder = edited(tmp_path, "group.toml", "users = 2\n[", 'users = 2\npayloads = "long"\n[')
     manifest = folder / "payloads" / "manifest.json"
     with pytest.raises(UserError, match=r"loads\.closed-2\.payloads.*'long'.*\(main\)"):
-        read_payloads(config.load_group(folder))
+        read_payloads(load_group(folder))
     entries = json.loads(manifest.read_text())
     long = [entry["name"] for entry in entries[:2]]
     for entry in entries[:2]:
         entry |= {"set": "long", "audit": False}
     manifest.write_text(json.dumps(entries))
-    group = config.load_group(folder)
+    group = load_group(folder)
     payloads = read_payloads(group)
     assert [p.name for p in payloads_of(payloads, group.loads["closed-2"])] == long
     main = {p.name for p in payloads_of(payloads, group.loads["constant-2"])}
@@ -185,7 +188,7 @@ def test_a_text_may_stand_in_the_manifest_itself(tmp_path: Path) -> None:
 
     def first(**entry: str) -> Payload:
         manifest.write_text(json.dumps([{"name": "greeting", **entry}, *entries]))
-        return read_payloads(config.load_group(folder))[0]
+        return read_payloads(load_group(folder))[0]
 
     hello, other = first(text="grüß dich"), first(text="hello")
     assert hello.data() == "grüß dich".encode() and hello.sha256 != other.sha256

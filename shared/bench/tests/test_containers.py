@@ -20,7 +20,6 @@ from starts import GROUP, Place, Quiet, echo
 from bench import containers, images, server
 from bench import install as install_module
 from bench.cgroups import Cgroup, CgroupMeter, cgroup_of, folder_of
-from bench.config import InContainer, Stack, load_stack
 from bench.containers import ENGINES, LABEL, Container, Image, find_engine, remove_leftovers
 from bench.errors import StackFailed, StackSkipped, UserError
 from bench.install import Installed, install, prepare
@@ -28,6 +27,7 @@ from bench.paths import ROOT
 from bench.server import run_mark
 from bench.settings import read_settings
 from bench.setup import select
+from bench.stack import InContainer, Stack, load_stack
 
 DOUBLE = Path(__file__).parent / "engine_double.py"
 REPORT = Quiet(Console(quiet=True))

@@ -12,12 +12,13 @@ from rich.console import Console
 from bench import clients, crosscheck
 from bench.artefact import read_payloads
 from bench.clients import Cell
-from bench.config import load_group, load_stack
 from bench.cpus import split_cpus
 from bench.environments import ensure_environment
+from bench.group import load_group
 from bench.paths import BUILD, ROOT
 from bench.progress import Reporter
 from bench.recording import SEED, as_entry, record_stack, wiretap
+from bench.stack import load_stack
 from bench.store import read_json, write_json
 from reports.files import Folder
 from reports.load import open_results

@@ -9,12 +9,13 @@ from rich.console import Console
 
 from bench import blocks
 from bench.artefact import Artefact
-from bench.config import Engine, load_engine, load_group, load_stack
 from bench.engines import Ceiling
 from bench.errors import StackFailed
+from bench.group import load_group
 from bench.plan import make_starts
 from bench.progress import Reporter
 from bench.setup import Part
+from bench.stack import Engine, load_engine, load_stack
 
 GROUP = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
 

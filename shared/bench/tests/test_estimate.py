@@ -10,12 +10,13 @@ import pytest
 
 from bench import audit, estimate, gate
 from bench.artefact import Artefact, Payload, read_payloads
-from bench.config import Load, Slo, load_engine, load_group, load_stack
 from bench.estimate import answer_s, engine_s, part_s, questions, start_s, trial_s, waits_s
 from bench.gate import Asked
+from bench.group import Load, Slo, load_group
 from bench.plan import make_starts
 from bench.recorder import Recorder
 from bench.setup import Part
+from bench.stack import load_engine, load_stack
 
 GROUP = Path(__file__).parent / "fixtures" / "groups" / "9-echo"
 OPEN = Load("open", "open", arrivals="constant", share=0.5)

@@ -12,11 +12,11 @@ import pytest
 
 from bench import prometheus
 from bench.blocks import ceiling_for
-from bench.config import Load, load_engine, load_group, load_stack
 from bench.cpus import format_cpus, parse_cpus, split_cpus
 from bench.engines import Ceiling, ceiling_of, combinations
 from bench.errors import UserError
 from bench.generator import collections, load_plan
+from bench.group import Load, load_group
 from bench.paths import BUILD
 from bench.plan import make_starts, offered_rate
 from bench.processes import (
@@ -30,6 +30,7 @@ from bench.processes import (
 )
 from bench.server import Running, environment_for, stop
 from bench.settings import read_settings
+from bench.stack import load_engine, load_stack
 from bench.store import read_json, write_json
 from bench.table import stack_names
 from bench.verdict import Surroundings, judge

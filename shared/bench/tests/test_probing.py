@@ -6,7 +6,7 @@ from typing import Any, cast
 import pytest
 
 from bench import probing
-from bench.config import Load, Slo
+from bench.group import Load, Slo
 from bench.verdict import Verdict
 
 RATE = Load("search", "search", arrivals="constant", low=0.1, high=1.0)

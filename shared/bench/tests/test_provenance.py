@@ -6,11 +6,11 @@ from pathlib import Path
 import pytest
 
 from bench import gpu
-from bench.config import load_stack
 from bench.inputs import changed, digest, source_digests
 from bench.install import Installed
 from bench.machine import chosen, describe_machine
 from bench.paths import BUILD, ROOT
+from bench.stack import load_stack
 from bench.starting import started_with
 from bench.tools import tool_versions
 

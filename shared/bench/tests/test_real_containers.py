@@ -17,9 +17,9 @@ from rich.console import Console
 from starts import GROUP, Place, Quiet, echo
 
 from bench import images
-from bench.config import Stack, load_stack
 from bench.containers import ContainerEngine, Image, ask, find_engine
 from bench.errors import StackFailed, StackSkipped
+from bench.stack import Stack, load_stack
 
 REPORT = Quiet(Console(quiet=True))
 BASE = os.environ.get("BASE", "")

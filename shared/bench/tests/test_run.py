@@ -20,12 +20,12 @@ from typing import Any
 import pytest
 
 from bench import server
-from bench.config import load_stack
 from bench.errors import StackFailed
 from bench.paths import BUILD, ROOT
 from bench.plan import Start, Trial
 from bench.processes import MARK, end_processes, marked
 from bench.recorder import Recorder
+from bench.stack import load_stack
 from bench.store import write_json
 from reports.files import Folder
 from reports.load import open_results

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bench.config import Slo
+from bench.group import Slo
 from bench.plan import probe_s
 from bench.search import Span, confirm, find, requests_to_show, shown, step_down
 

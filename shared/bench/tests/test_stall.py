@@ -18,7 +18,7 @@ import starts
 from starts import Place
 
 from bench import server
-from bench.config import Load
+from bench.group import Load
 from bench.trial import measure
 from bench.verdict import Verdict
 from metrics.records import connection

@@ -15,8 +15,8 @@ import pytest
 from rich.console import Console
 
 from bench import quiet
-from bench.config import Load
 from bench.device import wrong_device
+from bench.group import Load
 from bench.machine import HostTimes, host_times
 from bench.progress import Reporter
 from bench.surroundings import Reading, between

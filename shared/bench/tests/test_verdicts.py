@@ -20,8 +20,8 @@ from starts import Place
 
 import metrics
 from bench import gpu, server
-from bench.config import Load
 from bench.cpus import CpuSplit
+from bench.group import Load
 from bench.processes import marked
 from bench.trial import measure
 

@@ -9,13 +9,15 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from bench import config
 from bench.artefact import read_payloads
 from bench.cpus import split_cpus
 from bench.errors import StackSkipped
+from bench.folders import all_groups, find_stacks
+from bench.group import load_group
 from bench.progress import Reporter
 from bench.serve import served
 from bench.settings import read_settings
+from bench.stack import load_stack
 from inference_client import (
     Answer,
     InferenceError,
@@ -97,12 +99,12 @@ def refused(where: str, call: Any) -> None:
 
 def stacks() -> list[Path]:
     """Every stack folder that answers with classes over interfaces this client speaks."""
-    folders = config.find_stacks(config.all_groups(), None)
+    folders = find_stacks(all_groups(), None)
     return [
         folder
         for folder in folders
-        if config.load_group(folder.parent).parity["kind"] == "top_k"
-        and all(i.protocol in MODULES for i in config.load_stack(folder).interfaces)
+        if load_group(folder.parent).parity["kind"] == "top_k"
+        and all(i.protocol in MODULES for i in load_stack(folder).interfaces)
     ]
 
 
@@ -113,7 +115,7 @@ def test_real_stack(folder: Path, tmp_path: Path) -> None:
     cpus = split_cpus(dict(os.environ))
     try:
         with served(folder, read_settings({}), cpus, tmp_path, report) as (running, artefact):
-            payloads = read_payloads(config.load_group(folder.parent))
+            payloads = read_payloads(load_group(folder.parent))
             sure = next(p for p in payloads if artefact.expected[p.name] is not None)
             index = int(artefact.expected[sure.name] or 0)
             exercise(folder, running.ports, sure.data(), index, artefact.model)

@@ -14,8 +14,9 @@ from typing import Any
 
 import pytest
 
-from bench import config
+from bench.folders import all_groups, find_stacks
 from bench.paths import ROOT
+from bench.stack import load_stack
 
 STUB = Path(__file__).parent / "nixpkgs"
 LINUX = ("x86_64-linux", "aarch64-linux")
@@ -60,7 +61,7 @@ def evaluated(environ: dict[str, str], what: str, apply: str, cwd: Path = ROOT) 
 
 
 def stack_names() -> dict[str, Path]:
-    folders = config.find_stacks(config.all_groups(), None)
+    folders = find_stacks(all_groups(), None)
     return {f"group{each.parent.name.split('-')[0]}-{each.name}": each for each in folders}
 
 
@@ -87,7 +88,7 @@ def test_a_shell_brings_what_its_stack_requires(environ: dict[str, str]) -> None
         environ, f"devShells.{LINUX[0]}", "builtins.mapAttrs (_: shell: shell.packages)"
     )
     for name, folder in stack_names().items():
-        required = {each.command for each in config.load_stack(folder).requires}
+        required = {each.command for each in load_stack(folder).requires}
         assert any("jdk17" in package for package in packages[name]) == ("java" in required), name
     everything = " ".join(packages["default"])
     for one in ("python312", "uv", "go_1_26", "jdk17", "gnumake", "duckdb", "chromium"):
@@ -142,7 +143,7 @@ def test_a_template_is_the_stack_with_what_it_needs(
     stacks = [file.parent.name for file in tmp_path.glob("groups/*/*/stack.toml")]
     assert stacks == [folder.name]
     group = tmp_path / "groups" / folder.parent.name
-    engine = config.load_stack(folder).engine
+    engine = load_stack(folder).engine
     assert [file.name for file in (group / "engines").iterdir()] == [engine]
     assert (group / "payloads" / "manifest.json").exists() and (group / "model/build.py").exists()
     dry = subprocess.run(

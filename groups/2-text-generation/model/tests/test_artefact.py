@@ -11,8 +11,8 @@ import pytest
 from rich.console import Console
 
 from bench.artefact import Artefact, ensure_artefact, read_payloads
-from bench.config import load_group
 from bench.environments import ensure_environment
+from bench.group import load_group
 from bench.parity import check
 from bench.progress import Reporter
 

@@ -20,11 +20,11 @@ from typing import Any, ClassVar
 import pytest
 from rich.console import Console
 
-from bench.config import load_stack
 from bench.environments import ensure_environment
 from bench.generator import read_answers, run_k6
 from bench.install import why_not
 from bench.progress import Reporter
+from bench.stack import load_stack
 from bench.tools import ensure_k6
 
 FOLDER = Path(__file__).resolve().parents[1]

@@ -10,9 +10,10 @@ import pytest
 from rich.console import Console
 
 from bench.artefact import Artefact, ensure_artefact
-from bench.config import load_engine, load_group
 from bench.environments import ensure_environment
+from bench.group import load_group
 from bench.progress import Reporter
+from bench.stack import load_engine
 
 ENGINES = Path(__file__).resolve().parent.parent
 PAYLOADS = ENGINES.parent / "payloads"

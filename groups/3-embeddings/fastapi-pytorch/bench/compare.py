@@ -25,7 +25,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from bench import config
+from bench.group import load_group
 from bench.paths import BUILD, ROOT
 
 STACK = Path(__file__).resolve().parent.parent
@@ -180,7 +180,7 @@ def main() -> int:
         with contextlib.suppress(KeyboardInterrupt):  # the runner stops what it has started
             code = runner.wait()
     run = os.environ.get("RUN") or next((f.name for f in set(results.glob("*")) - before), "")
-    group = config.load_group(STACK.parent)
+    group = load_group(STACK.parent)
     if chosen.load == "ladder":
         climbed(results / run, group.slos["cpu"].share)
         return code

@@ -21,10 +21,11 @@ from pathlib import Path
 
 from rich.console import Console
 
-from bench import config
 from bench.artefact import read_payloads
 from bench.cpus import split_cpus
 from bench.errors import StackFailed, StackSkipped, UserError
+from bench.folders import find_stacks
+from bench.group import Group, load_group
 from bench.processes import adopt_orphans
 from bench.progress import Reporter
 from bench.serve import served
@@ -38,7 +39,7 @@ PASSAGES = 7  # one in so many requests holds one
 PASSAGE_WORDS = 100  # the main set's headings have 7 words at most, its passages 120 or more
 
 
-def requests(group: config.Group, embeddings: int) -> list[list[str]]:
+def requests(group: Group, embeddings: int) -> list[list[str]]:
     """As many requests as hold so many texts, seeded."""
     texts = [p.data().decode() for p in read_payloads(group) if p.set is None and not p.audit]
     passages = [text for text in texts if len(text.split()) >= PASSAGE_WORDS]
@@ -57,11 +58,11 @@ def main() -> int:
     parser.add_argument("--embeddings", type=int, default=100_000)
     chosen = parser.parse_args()
     adopt_orphans()
-    group = config.load_group(GROUP)
+    group = load_group(GROUP)
     tenth = requests(group, chosen.embeddings // 10)
     with Reporter(Console(width=160)) as report, tempfile.TemporaryDirectory() as logs:
         try:
-            (folder,) = config.find_stacks([GROUP], chosen.stack)
+            (folder,) = find_stacks([GROUP], chosen.stack)
             cpus = split_cpus(dict(os.environ))
             with served(folder, read_settings(), cpus, Path(logs), report) as (running, _):
                 names = [interface.name for interface in running.stack.interfaces]

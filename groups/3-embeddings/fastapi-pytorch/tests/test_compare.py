@@ -8,7 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench import config
+from bench.folders import stack_folders
+from bench.group import load_group
+from bench.stack import load_stack
 
 STACK = Path(__file__).resolve().parents[1]
 
@@ -26,16 +28,16 @@ def compare() -> Any:
 def test_the_copied_group(compare: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """Each setting is a stack of its own with the very model, requests and lock; the group itself
     has no such stack. Breaks if a file that both share is moved, or a knob is renamed."""
-    assert "litserve" not in [folder.name for folder in config.stack_folders(STACK.parent)]
+    assert "litserve" not in [folder.name for folder in stack_folders(STACK.parent)]
     monkeypatch.setattr(compare, "HOME", tmp_path)
     groups = compare.copy_group(list(compare.SETTINGS), "ladder", 3)
     (folder,) = groups.iterdir()
-    profile = config.load_group(folder).profiles["litserve"]
+    profile = load_group(folder).profiles["litserve"]
     assert (profile.blocks, len(profile.first_interface)) == (3, len(compare.LADDER))
-    names = [found.name for found in config.stack_folders(folder)]
+    names = [found.name for found in stack_folders(folder)]
     assert names == sorted([STACK.name, *compare.SETTINGS])
     for name, settings in compare.SETTINGS.items():
-        stack = config.load_stack(folder / name)
+        stack = load_stack(folder / name)
         told = [f"{key}={value}" for key, value in settings.items()]
         knobs = (
             folder / name / ("settings.py" if name in compare.OWN else "server.py")

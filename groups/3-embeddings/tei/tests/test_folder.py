@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.config import load_stack
 from bench.errors import StackSkipped
 from bench.install import install
 from bench.progress import Reporter
 from bench.settings import read_settings
+from bench.stack import load_stack
 
 FOLDER = Path(__file__).resolve().parents[1]
 FILES = ("config.json", "tokenizer.json", "model.safetensors", "encoder.onnx")

@@ -9,8 +9,8 @@ import pytest
 from rich.console import Console
 
 from bench.artefact import ensure_artefact
-from bench.config import load_group
 from bench.environments import ensure_environment
+from bench.group import load_group
 from bench.progress import Reporter
 
 STACK = Path(__file__).resolve().parents[1]
