@@ -60,7 +60,7 @@ def rows(page: Page, figure: str) -> list[str]:
     """The lines of a chart's table: what it draws."""
     page.evaluate(f"document.querySelector('#{figure} details').open = true")
     page.wait_for_selector(f"#{figure} details tr", state="attached")
-    found = page.locator(f"#{figure} details tr").all_inner_texts()
+    found = page.locator(f"#{figure} details tr").all_text_contents()
     assert len(found) > 1
     return found[1:]
 
