@@ -193,7 +193,12 @@ def _lines(
             _blame(db, kept, file, rows)
             continue
         stamp = {"_file": file.path, "_token": file.token}
-        yield _Line(file, "".join(json.dumps(row | stamp) + "\n" for row in rows))
+        try:
+            lines = [json.dumps(row | stamp, allow_nan=False) + "\n" for row in rows]
+        except ValueError:
+            _blame(db, kept, file, "holds NaN or a number beyond all bounds")
+            continue
+        yield _Line(file, "".join(lines))
 
 
 def _rows(content: bytes | str, source: Source, required: Sequence[Column]) -> list[Row] | str:

@@ -108,6 +108,19 @@ def test_a_value_of_the_wrong_type_is_named(results: Path) -> None:
     assert [w for w in loaded.warnings if "typed.json" in w]
 
 
+@pytest.mark.parametrize("figure", ["NaN", "-Infinity", "1e999"])
+def test_a_figure_that_is_no_number_is_named(results: Path, figure: str) -> None:
+    """Python reads them; a mean over them is no figure, and JSON has no word for it. Broken by
+    handing on whatever Python's reader takes."""
+    text = json.dumps(trial_row("delta", 1, throughput_per_s=12345.0))
+    file = results / RUN / "trials" / "figure.json"
+    file.write_text(text.replace("12345.0", figure))
+    with open_results(Folder(str(results))) as loaded:
+        assert ask(loaded.db, "select count(*) from trials")[0].rows == [(6,)]
+    (warning,) = loaded.warnings
+    assert "figure.json: holds NaN" in warning
+
+
 def test_damaged_comparisons_and_raw_records_are_named(results: Path) -> None:
     """The same for the other kinds. Broken by a reader that lets one fault end the query."""
     (results / RUN / "comparisons.json").write_text('{"comparisons": 3}')
