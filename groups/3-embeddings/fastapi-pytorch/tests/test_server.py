@@ -232,6 +232,18 @@ def test_bad_grpc_requests(
     assert caught.value.code() is code and word in caught.value.details()
 
 
+def test_grpc_bytes_that_are_no_message(server: Any):
+    """Invalid UTF-8 in a text, and bytes cut off. Breaks as INTERNAL, which callers take for the
+    server's fault and ask again."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}") as channel:
+        call = channel.unary_unary("/study.embed.v1.Embedder/Embed")
+        for sent in (b"\x0a\x02\xff\xfe", b"\x0a\x7fcut"):
+            with pytest.raises(grpc.RpcError) as caught:
+                call(sent, timeout=60)
+            assert caught.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+            assert "UTF-8" in (caught.value.details() or "")
+
+
 def figure(client: httpx.Client, name: str) -> float:
     lines = client.get("/metrics").text.splitlines()
     return sum(float(line.split()[1]) for line in lines if line.startswith(name))
