@@ -52,7 +52,7 @@ def requests(group: Group, embeddings: int) -> list[list[str]]:
 
 
 def main() -> int:
-    """Ask and tell. Returns 2 on wrong use, 3 if the stack can't run or fails."""
+    """Ask and tell. Returns 2 on wrong use, 3 if the stack can't run or fails, 130 if stopped."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--stack", default="fastapi-pytorch")
     parser.add_argument("--embeddings", type=int, default=100_000)
@@ -91,6 +91,8 @@ def main() -> int:
         except (StackFailed, StackSkipped) as error:
             print(error, file=sys.stderr)
             return 3
+        except KeyboardInterrupt:
+            return 130
     print(f"{chosen.stack}: {last / first - 1:+.1%}")
     return 0
 
