@@ -120,7 +120,7 @@ def _difference(pair: Row, titles: dict[str, str], unit: str) -> str:
 
 def span(low: float, high: float) -> str:
     """A ratio's interval: 1.31–1.38×."""
-    left, right = f"{low:.2f}", f"{high:.2f}"
+    left, right = (f"{end:.2f}" if end < 1e6 else f"{end:.2g}" for end in (low, high))
     return f"{left}×" if left == right else f"{left}–{right}×"
 
 

@@ -3,7 +3,7 @@
 import difflib
 import re
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,8 +67,9 @@ def ask_stream(db: duckdb.DuckDBPyConnection, sql: str) -> Generator[Any]:
     try:
         statement = db.extract_statements(sql)[0]
         _refuse_changes(statement)
-        with _reading(db):
-            yield db.sql(statement.query).to_arrow_reader()  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType]
+        # Closed first: a transaction can't end while its answer is open.
+        with _reading(db), closing(db.sql(statement.query).to_arrow_reader()) as batches:  # pyright: ignore[reportUnknownMemberType,reportUnknownVariableType,reportUnknownArgumentType]
+            yield batches
     except duckdb.Error as error:
         raise QuestionError(one_line(error)) from None
 

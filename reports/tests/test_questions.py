@@ -262,6 +262,23 @@ def test_export_holds_every_view(results: Path, tmp_path: Path) -> None:
     assert "schema_version" in [column.name for column in in_file("trials")]
 
 
+def test_an_export_that_has_no_room_says_so(
+    results: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """One line, and nothing half written. Broken by an answer that is still open: it hides why."""
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(parquet.ParquetWriter, "write_batch", full)
+    assert export.main(["--results", str(results), "--to", str(tmp_path / "out")]) == 2
+    assert "No space left" in capsys.readouterr().err
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_question_in_a_file(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
