@@ -109,6 +109,8 @@ def test_each_text_is_executed_once_within_the_limits(
         ((9, 999, 0), [20, 18, 20, 22, 20], [20, 20, 20]),
         ((3, 999, 99), [20, 10, 19, 22, 40], [19, 20, 22]),  # the nearest two
         ((9, 66, 99), [20, 18, 22, 5], [18, 20, 22]),  # 3 × 22 fit, 4 × 22 don't
+        ((9, 999, 4), [20, 22, 17], [20, 22]),  # 17 would be padded by 5, now that 22 is in
+        ((9, 65, 99), [20, 22, 17], [20, 22]),  # and 3 × 22 don't fit
         ((9, 10, 99), [20, 20], [20]),  # over the budget by itself: alone
     ],
 )
