@@ -172,7 +172,7 @@ def main() -> int:
     except OSError as error:
         if error.errno not in WAYS_OUT:
             raise
-        place = error.filename or "a file"
+        place = error.filename or "writing below .build/ or the results"
         print(f"{place}: {error.strerror}: {WAYS_OUT[error.errno]}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
