@@ -49,8 +49,9 @@ def test_a_run_is_replayed_or_refused(study: Any, tmp_path: Path) -> None:
         machine={**facts["machine"], "cpu_model": "Another CPU"},
         groups={"9-echo": {**group_facts, "rates": rates}},
     )
-    asked = {"RUN": old, "PROFILE": "standard", "STACK": "dies"}
-    code, said = study.run("replay", **asked)
+    code, said = study.run("replay", RUN=old, STACK="dies")
+    assert code == 2 and f"STACK=dies: run {old} was started with STACK=steady" in said, said
+    code, said = study.run("replay", RUN=old)
     assert code == 0, said
     assert "another machine than then: cpu_model was Another CPU" in said
     (new,) = set(study.runs()) - {old}
