@@ -122,7 +122,7 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
             # FastAPI + ONNX Runtime is wider than a column.
             labelExpr="split(replace(datum.label, ' + ', ' + · '), ' · ')",
             labelOffset=0,
-            labelPadding=20,
+            labelPadding=28,
             labelBaseline="middle",
             ticks=False,
             domain=False,
