@@ -97,6 +97,11 @@ const run = study({
     answer: ({ response }) =>
       streamed(response.chunks.map(({ message }) => ({ request: Number(message.request), text: message.text }))),
   },
+  // Says when its answers were checked, in ms since 1970.
+  checked: {
+    request: (asked) => ({ protocol: "http", method: "POST", url: url("http", "/unary")(asked) }),
+    answer: () => ({ error: `checked at ${Date.now()}` }),
+  },
 });
 
 export const options = run.options;

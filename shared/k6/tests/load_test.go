@@ -2,9 +2,12 @@ package tests
 
 import (
 	"slices"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
+	"study/k6/clock"
 	"study/k6/nullserver"
 )
 
@@ -86,6 +89,34 @@ func TestAStallIsChargedToAllItsSlots(t *testing.T) {
 	}
 	if slow < 40 {
 		t.Errorf("only %d slots lie in a stall of a second at 47/s", slow)
+	}
+}
+
+// No answer is checked while another request is under way: a check holds up the stamps of the others, and a closed user
+// that checks asks later. One server behind a queue ends its last requests well apart, so that a user who checks as soon
+// as it is done itself is seen too.
+func TestChecksWaitForTheEndOfTheLoad(t *testing.T) {
+	server := start(t, nullserver.Settings{Workers: 1, Service: 50 * time.Millisecond})
+	out := healthy(t, planFor(t, server, object{
+		"interface": "checked", "load": object{"kind": "closed", "users": 4},
+	}))
+	var last int64
+	for _, r := range out.rows {
+		last = max(last, r.done)
+	}
+	sinceBoot := time.Now().UnixNano() - clock.Now()
+	for _, r := range out.rows {
+		checked, err := strconv.ParseInt(strings.TrimPrefix(r.fault, "checked at "), 10, 64)
+		if err != nil || r.done == 0 {
+			t.Fatalf("%+v", r)
+		}
+		const tick = int64(time.Millisecond) // of the script's clock
+		if early := last - (checked*tick + tick - sinceBoot); early > 0 {
+			t.Fatalf("slot %d was checked %v before the last answer", r.slot, time.Duration(early))
+		}
+	}
+	if len(out.rows) < 10 {
+		t.Errorf("only %d requests", len(out.rows))
 	}
 }
 

@@ -22,3 +22,23 @@ func TestAResetAtTheDeadlineIsATimeout(t *testing.T) {
 		t.Errorf("status %d, fault %q", x.status, x.fault)
 	}
 }
+
+// Answers wait for the end of the load only as far as they fit into memory, and never in check mode, where the next
+// payload is sent when the last answer was judged. Without a bound a long run over large answers ends for want of memory.
+func TestOnlySoManyAnswersWait(t *testing.T) {
+	r := &run{plan: &Plan{Mode: modeLoad}}
+	megabyte := &exchange{record: record{bytes: 1 << 20}}
+	waiting := 0
+	for waiting < 1000 && r.defers(megabyte) {
+		waiting++
+	}
+	if waiting < 100 || waiting > uncheckedLimit>>20 {
+		t.Errorf("%d answers of 1 MiB wait", waiting)
+	}
+	if r.defers(megabyte) {
+		t.Error("one more waits")
+	}
+	if check := (&run{plan: &Plan{Mode: modeCheck}}); check.defers(megabyte) {
+		t.Error("an answer waits in check mode")
+	}
+}

@@ -175,8 +175,7 @@ func (m *module) message(x *exchange, wire []byte) sobek.Value {
 	return m.json(x.decode(wire))
 }
 
-// messages are a gRPC stream's chunks, [{message}], parsed in one go: one by one they take a third longer, and while a user
-// parses, other users' chunks wait for their stamps.
+// messages are a gRPC stream's chunks, [{message}], parsed in one go: one by one they take a third longer.
 func (m *module) messages(x *exchange) sobek.Value {
 	text := []byte{'['}
 	for i, frame := range x.frames {

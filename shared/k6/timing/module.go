@@ -109,7 +109,7 @@ func (m *module) join(build sobek.Callable) {
 	}
 }
 
-// exchange does the user's next request; null when the run is over.
+// exchange is the next answer to be checked, for which the user may first have to do its requests; null when the run is over.
 func (m *module) exchange() sobek.Value {
 	x, err := m.user.exchange()
 	if m.user.ctx.Err() != nil {

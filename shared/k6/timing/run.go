@@ -20,6 +20,8 @@ const (
 	ahead = 4
 	// pause is a closed user's, after a request that nobody answered.
 	pause = 100 * time.Millisecond
+	// uncheckedLimit is how many bytes of answers may wait for the end of the load, all users together.
+	uncheckedLimit = 128 << 20
 )
 
 // run is one execution of a plan: what its users share.
@@ -43,6 +45,10 @@ type run struct {
 	counter                       atomic.Int64 // the next request or slot
 	requests, dropped, departures atomic.Int64
 
+	unchecked atomic.Int64  // bytes of the answers whose check waits
+	finished  atomic.Int64  // users that have sent all they had
+	sent      chan struct{} // closed when no user has anything left to send
+
 	idle struct {
 		sync.Mutex
 		waiting int             // users that hold a slot which is not due yet
@@ -61,7 +67,10 @@ type run struct {
 
 // newRun opens the run's files and draws its schedule.
 func newRun(plan *Plan) (*run, error) {
-	r := &run{plan: plan, users: plan.users(), ready: make(chan struct{}), broken: make(chan struct{})}
+	r := &run{
+		plan: plan, users: plan.users(),
+		ready: make(chan struct{}), broken: make(chan struct{}), sent: make(chan struct{}),
+	}
 	var err error
 	if plan.Mode == modeCheck {
 		r.order = inSequence(len(plan.Payloads))
@@ -128,6 +137,28 @@ func (r *run) fail(err error) {
 	})
 }
 
+// defers tells whether the answer's check can wait for the end of the load. In check mode nothing is measured.
+func (r *run) defers(x *exchange) bool {
+	if r.plan.Mode == modeCheck {
+		return false
+	}
+	const overhead, ofChunk = 2 << 10, 64 // the exchange itself with its headers; a chunk's stamp and slice
+	size := x.bytes + overhead + ofChunk*int64(len(x.stamps))
+	return r.unchecked.Add(size) <= uncheckedLimit
+}
+
+// awaitSent returns when no user has anything left to send.
+func (r *run) awaitSent(done <-chan struct{}) {
+	if r.finished.Add(1) == int64(r.users) {
+		close(r.sent)
+	}
+	select {
+	case <-r.sent:
+	case <-r.broken:
+	case <-done:
+	}
+}
+
 // leave is called by a user for whom nothing is left to do. The last one completes the files.
 func (r *run) leave() error {
 	if r.departures.Add(1) < int64(r.users) {
@@ -144,13 +175,16 @@ func (r *run) close() error {
 	r.closing.Do(func() {
 		r.members.Lock()
 		for _, u := range r.members.list {
-			if u.current != nil { // stamped, but stopped before its check
-				if u.current.fault == "" {
-					u.current.fault = "interrupted"
-				}
-				r.put(&u.current.record)
-				u.current = nil
+			if u.current != nil {
+				u.unchecked, u.current = append(u.unchecked, u.current), nil
 			}
+			for _, x := range u.unchecked { // stamped, but stopped before its check
+				if x.fault == "" {
+					x.fault = "interrupted"
+				}
+				r.put(&x.record)
+			}
+			u.unchecked = nil
 		}
 		r.members.Unlock()
 		if r.records != nil {

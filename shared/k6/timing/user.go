@@ -17,8 +17,10 @@ type user struct {
 	alarm       *clock.Alarm
 	connections *connections
 	wake        chan struct{}
-	current     *exchange // sent, not recorded yet
-	unanswered  int64     // when its last request failed unanswered, 0 if that was answered
+	current     *exchange   // sent, not recorded yet
+	unchecked   []*exchange // answered; their check waits for the end of the load
+	sentAll     bool
+	unanswered  int64 // when its last request failed unanswered, 0 if that was answered
 }
 
 func (r *run) newUser(ctx context.Context, id int64) (*user, error) {
@@ -36,8 +38,34 @@ func (r *run) newUser(ctx context.Context, id int64) (*user, error) {
 	return u, nil
 }
 
-// exchange does this user's next request, from waiting for its time to its last stamp; nil when the run is over.
+// exchange is the next of this user's answers to be checked; nil when none is left.
+//
+// A check is k6.js's work, up to a millisecond in which other users' stamps on the same core are late, and in which a
+// closed user doesn't ask again. So answers are checked when the whole load is over, as far as they fit into memory.
 func (u *user) exchange() (*exchange, error) {
+	for !u.sentAll {
+		x, err := u.request()
+		switch {
+		case err != nil:
+			return nil, err
+		case x == nil:
+			u.sentAll = true
+			u.run.awaitSent(u.ctx.Done())
+		case !u.run.defers(x):
+			return x, nil
+		default:
+			u.unchecked, u.current = append(u.unchecked, x), nil
+		}
+	}
+	if len(u.unchecked) == 0 {
+		return nil, nil
+	}
+	u.current, u.unchecked = u.unchecked[0], u.unchecked[1:]
+	return u.current, nil
+}
+
+// request does this user's next request, from waiting for its time to its last stamp; nil when nothing is left to send.
+func (u *user) request() (*exchange, error) {
 	slot, intended, err := u.take()
 	if err != nil || slot < 0 {
 		return nil, err
