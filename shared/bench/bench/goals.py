@@ -10,14 +10,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bench.calibration import LADDER, Case, Span, highest_rate, measure_case, worst_p99_ms
+from bench.calibration import (
+    LADDER,
+    STEAL_LIMIT,
+    Case,
+    Span,
+    highest_rate,
+    measure_case,
+    worst_p99_ms,
+)
 from bench.cpus import CpuSplit
 from bench.measurement import header, save
 from bench.progress import Reporter
 
 RUNS = 5
 MOST_RUNS = 8
-STEAL_LIMIT = 0.01
 # The first iterations open connections and warm caches.
 SPAN = Span(warmup_s=2, window_s=6)
 CASES = (
