@@ -45,7 +45,7 @@ def start_container(
     full = {**knobs_of(stack.folder, {*told}, inside=True), **told, **own_names, MARK: mark}
     upstream = stack.image != "Dockerfile"
     container = Container(image.engine, f"{LABEL}-{stack.id}-{mark[-8:]}")
-    containers.remember(image.engine)
+    containers.remember(image.engine, mark)
     logs.mkdir(parents=True, exist_ok=True)
     (logs / "oom").unlink(missing_ok=True)
     process = spawn(

@@ -8,7 +8,7 @@ import shlex
 import shutil
 import subprocess
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -17,11 +17,11 @@ from bench.cgroups import Cgroup, cgroup_of
 from bench.cpus import format_cpus
 from bench.errors import StackFailed, StackSkipped
 from bench.paths import BUILD
-from bench.processes import RUNS
+from bench.processes import RUNS, SERVES
 
 # Of every container that is started; its value says by whom.
 LABEL = "inference-study"
-# One file an engine that may hold containers of this checkout.
+# One file an engine and starter that may have given it containers; it holds the starter's mark.
 USED = BUILD / "containers"
 
 
@@ -233,26 +233,42 @@ def remove(container: Container) -> str | None:
     return None if said.returncode == 0 else f"could not be removed: {last_line(said.stderr)}"
 
 
-def remember(engine: ContainerEngine) -> None:
-    """Note, before it is given a container, an engine in which a dead runner's may be left."""
-    USED.mkdir(parents=True, exist_ok=True)
-    (USED / engine.name).touch()
+def remember(engine: ContainerEngine, mark: str) -> None:
+    """Note, before it is given a container, an engine in which it may be left."""
+    if mark.startswith((RUNS, SERVES)):
+        USED.mkdir(parents=True, exist_ok=True)
+        partial = USED / f".{engine.name}.{os.getpid()}"
+        partial.write_text(owner_of(mark))
+        partial.replace(USED / partial.name[1:])
 
 
-def remove_leftovers(mark: str) -> int:
-    """Remove all containers of this mark's owner. Returns how many there were.
+def starter_of(note: Path) -> str:
+    """The mark in a file of USED, "" if another has dropped it meanwhile."""
+    try:
+        return note.read_text()
+    except FileNotFoundError:
+        return ""
 
-    No engine is asked that this checkout has never used.
+
+def remove_leftovers(dead: Callable[[str], bool]) -> int:
+    """Remove all containers of starters that are dead, by their marks. Returns how many there were.
+
+    No engine is asked to which none of them gave any.
     """
     removed = 0
-    for file in sorted(USED.glob("*")) if USED.exists() else []:
-        engine = next(one for one in ENGINES if one.name == file.name)
-        if shutil.which(engine.name) is None:
+    notes = [file for file in sorted(USED.glob("[!.]*")) if dead(starter_of(file))]
+    for engine in ENGINES:
+        mine = [file for file in notes if file.stem == engine.name]
+        if not mine or shutil.which(engine.name) is None:
             continue
-        found = ask(engine, "ps", "-aq", "--filter", f"label={LABEL}={owner_of(mark)}")
+        found = ask(engine, "ps", "-aq", "--filter", f"label={LABEL}")
         for name in found.stdout.split():
-            remove(Container(engine, name))
-            removed += 1
+            container = Container(engine, name)
+            mark = inspect(container, f'{{{{index .Config.Labels "{LABEL}"}}}}')
+            if mark is not None and dead(mark):
+                remove(container)
+                removed += 1
         if found.returncode == 0:
-            file.unlink(missing_ok=True)
+            for file in mine:
+                file.unlink(missing_ok=True)
     return removed

@@ -23,7 +23,7 @@ from bench.errors import StackFailed, StackSkipped, UserError
 from bench.folders import find_groups, find_stacks
 from bench.paths import ROOT
 from bench.progress import Reporter
-from bench.server import run_mark
+from bench.server import our_mark
 from bench.settings import Settings, resolve_device
 from bench.stack import Stack, load_stack
 from bench.toml_files import where
@@ -131,7 +131,7 @@ def build(
 def version_in(image: Image, distribution: str) -> str | None:
     """The version of a Python distribution in an image, else the one its label gives."""
     code = "import sys, importlib.metadata as m; print(m.version(sys.argv[1]))"
-    words = once_words(image, run_mark(), ["python3", "-P", "-c", code, distribution])
+    words = once_words(image, our_mark(), ["python3", "-P", "-c", code, distribution])
     said = ask(image.engine, *words[1:])
     if said.returncode == 0:
         return said.stdout.strip()

@@ -32,7 +32,7 @@ from bench.errors import StackFailed, StackSkipped
 from bench.images import ensure_image, version_in
 from bench.paths import BUILD
 from bench.progress import Reporter
-from bench.server import environment_for, run_mark
+from bench.server import environment_for, our_mark
 from bench.settings import Settings
 from bench.stack import Stack
 from bench.toml_files import where
@@ -76,7 +76,7 @@ def install_image(stack: Stack, device: str, settings: Settings, report: Reporte
     """`install` under RUNTIME=container: its image, built or pulled."""
     flags = flags_of(settings.container_flags)
     image = ensure_image(stack, device, report, settings.base, flags)
-    remember(image.engine)
+    remember(image.engine, our_mark())
     version = version_in(image, stack.server[device])
     return Installed(stack, None, version, lock_digest(stack, device), image.size_mb, image)
 
@@ -189,7 +189,7 @@ def prepare_inside(image: Image, stack: Stack, variables: Mapping[str, str]) -> 
     inner["PREPARED_DIR"] = "/prepared"
     return once_words(
         image,
-        run_mark(),
+        our_mark(),
         stack.prepare,
         [
             *as_caller(image.engine),

@@ -18,8 +18,9 @@ PR_SET_CHILD_SUBREAPER = 36
 
 # Every process the runner starts inherits this variable; its value is the checkout and the start.
 MARK = "INFERENCE_STUDY_START"
-# What it begins with where a run of this checkout is the starter.
+# What it begins with where a run of this checkout is the starter, or somebody who serves by hand.
 RUNS = f"{ROOT}:run:"
+SERVES = f"{ROOT}:serve:"
 
 
 @dataclass(frozen=True)
@@ -52,19 +53,25 @@ def descendants(pid: int) -> list[int]:
     return found
 
 
-def marked(mark: str) -> list[int]:
-    """Live processes whose environment carries this mark, whoever their parent is now."""
-    wanted = f"{MARK}={mark}".encode()
-    found: list[int] = []
+def marks() -> dict[int, str]:
+    """Live processes whose environment carries a mark, of any checkout, whoever their parent is."""
+    name = f"{MARK}=".encode()
+    found: dict[int, str] = {}
     for entry in Path("/proc").glob("[0-9]*"):
         try:
             variables = (entry / "environ").read_bytes().split(b"\0")
             zombie = (entry / "stat").read_text().rpartition(")")[2].split()[0] == "Z"
         except OSError:
             continue
-        if not zombie and any(word.startswith(wanted) for word in variables):
-            found.append(int(entry.name))
+        mark = next((word for word in variables if word.startswith(name)), None)
+        if mark is not None and not zombie:
+            found[int(entry.name)] = os.fsdecode(mark.removeprefix(name))
     return found
+
+
+def marked(mark: str) -> list[int]:
+    """Those of `marks` whose mark begins with this one."""
+    return [pid for pid, carried in marks().items() if carried.startswith(mark)]
 
 
 def of_session(leader: int) -> list[int]:

@@ -16,6 +16,7 @@ from bench.errors import StackFailed
 from bench.processes import (
     MARK,
     RUNS,
+    SERVES,
     Meter,
     TreeMeter,
     descendants,
@@ -131,6 +132,6 @@ def spawn(
             )
     finally:
         os.sched_setaffinity(0, before)
-    if env.get(MARK, "").startswith(RUNS):
-        sessions.remember(process.pid)
+    if (mark := env.get(MARK, "")).startswith((RUNS, SERVES)):
+        sessions.remember(process.pid, mark)
     return process

@@ -1,6 +1,5 @@
 """`make serve`: start one stack by hand, the same way a run does."""
 
-import os
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -13,6 +12,7 @@ from bench.errors import UserError
 from bench.folders import find_groups, find_stacks
 from bench.group import load_group, model_of
 from bench.install import at_precision, install, prepare
+from bench.lock import hand_mark, served_by_hand
 from bench.paths import BUILD
 from bench.progress import Reporter
 from bench.server import Running
@@ -28,12 +28,12 @@ def served(
     cpus: CpuSplit,
     logs: Path,
     report: Reporter,
-    mark: str = f"{BUILD}:serve:{os.getpid()}",
+    mark: str | None = None,
 ) -> Generator[tuple[Running, Artefact]]:
     """A stack that runs and is ready, while the context lasts.
 
-    Its processes carry `mark`; one that is not a run's is left alone by runs: somebody serves by
-    hand. Raises UserError, StackFailed, StackSkipped.
+    Its processes carry `mark`, unless told the one of what this process serves by hand. Raises
+    UserError, StackFailed, StackSkipped.
     """
     stack: Stack = load_stack(folder)
     group = load_group(folder.parent)
@@ -50,7 +50,8 @@ def served(
     variables = prepare(installed, artefact, device, len(cpus.server), report)
     report.step(f"starting {group.id}/{stack.id}")
     running = server.start(
-        *(installed.stack, installed.env, variables, cpus.server, logs, mark), installed.image
+        *(installed.stack, installed.env, variables, cpus.server, logs, mark or hand_mark()),
+        installed.image,
     )
     try:
         server.wait_ready(running)
@@ -67,7 +68,10 @@ def serve(settings: Settings, cpus: CpuSplit, report: Reporter) -> int:
         names = ", ".join(f"{folder.parent.name}/{folder.name}" for folder in folders)
         raise UserError(f"say which one with STACK=<group>/<stack>: {names}")
     logs = BUILD / "serve" / folders[0].name
-    with served(folders[0], settings, cpus, logs, report) as (running, artefact):
+    with (
+        served_by_hand(report) as mark,
+        served(folders[0], settings, cpus, logs, report, mark) as (running, artefact),
+    ):
         report.progress.stop()
         report.note(
             f"{running.stack.title}: {artefact.model}, {artefact.weights} weights, "

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path
 
+from bench import sessions
 from bench.contained import start_container, stop_container
 from bench.containers import Image
 from bench.errors import StackFailed
@@ -24,6 +25,11 @@ from bench.stack import Stack
 def run_mark(run_id: str = "") -> str:
     """What the processes that a run of this checkout started are marked with; "": any run."""
     return f"{RUNS}{run_id}"
+
+
+def our_mark() -> str:
+    """What is started on the way to a server is marked with: whoever starts it, else any run."""
+    return os.environ.get(MARK, run_mark())
 
 
 def environment_for(
@@ -138,8 +144,15 @@ def stop(running: Running) -> str | None:
     if running.stopped:
         return None
     running.stopped = True
-    if running.container:
-        return stop_container(running, running.container)
+    fault = (
+        stop_container(running, running.container) if running.container else stop_process(running)
+    )
+    sessions.forget(lambda mark: mark == running.mark)
+    return fault
+
+
+def stop_process(running: Running) -> str | None:
+    """`stop` for a server that is a process of this machine."""
     fault: str | None = None
     timeout = running.stack.stop_timeout_s
     if running.alive():

@@ -16,7 +16,7 @@ from bench.artefact import Artefact, read_artefact, read_payloads
 from bench.cpus import split_cpus
 from bench.group import load_group
 from bench.paths import BUILD, ROOT
-from bench.processes import end_processes, marked
+from bench.processes import SERVES, end_processes, marked
 from bench.server import run_mark
 from bench.trial import Bench
 
@@ -156,4 +156,5 @@ def study(tmp_path: Path):
         if runner.process.poll() is None:
             runner.process.kill()
             runner.process.wait()
+        end_processes(marked(f"{SERVES}{runner.process.pid}."), 1)
     end_processes(marked(run_mark()), 1)

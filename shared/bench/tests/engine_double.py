@@ -73,8 +73,9 @@ def state(name: str) -> tuple[int, str, str]:
 
 
 def container(words: list[str]) -> int:
-    pid, memory, _ = state(words[-1])
-    print(memory if "OOMKilled" in after(words, "--format") else pid)
+    pid, memory, label = state(words[-1])
+    form = after(words, "--format")
+    print(memory if "OOMKilled" in form else label.partition("=")[2] if "Labels" in form else pid)
     return 0
 
 
@@ -103,7 +104,7 @@ def rm(words: list[str]) -> int:
 def ps(words: list[str]) -> int:
     wanted = after(words, "--filter").removeprefix("label=")
     for file in HOME.glob("*.state"):
-        if state(file.stem)[2] == wanted:
+        if wanted in (state(file.stem)[2], state(file.stem)[2].partition("=")[0]):
             print(file.stem)
     return 0
 

@@ -23,8 +23,11 @@ from bench.cgroups import Cgroup, CgroupMeter, cgroup_of, folder_of
 from bench.containers import ENGINES, LABEL, Container, Image, find_engine, remove_leftovers
 from bench.errors import StackFailed, StackSkipped, UserError
 from bench.install import Installed, install, prepare
+from bench.lock import of_ended_servers, of_the_dead
 from bench.paths import ROOT
+from bench.processes import SERVES
 from bench.server import run_mark
+from bench.sessions import began
 from bench.settings import read_settings
 from bench.setup import select
 from bench.stack import InContainer, Stack, load_stack
@@ -195,15 +198,23 @@ def test_what_does_not_stop_in_its_time_is_killed_and_said(
     assert not list(double.home.glob("*.state"))
 
 
-def test_a_dead_runners_containers_are_found_by_label_and_only_they(double: Double) -> None:
-    """Broken by leaving them to run beside the next measurement, or by ending somebody else's."""
-    mark = run_mark("run-1")
-    for name, label in (("mine", f"{ROOT}:run"), ("other", "/elsewhere:run"), ("hand", "test:x")):
+def test_a_dead_starters_containers_are_found_by_label_and_only_they(double: Double) -> None:
+    """A run's and a server's by hand. Broken by leaving them to run beside the next measurement, or
+    by ending somebody else's, or those of one who still serves."""
+    ended, alive = f"{SERVES}{os.getpid()}.1", f"{SERVES}{os.getpid()}.{began(os.getpid())}"
+    labels = {"run": f"{ROOT}:run", "served": f"{ended}:0a", "serving": f"{alive}:0b"}
+    others = {"other": "/elsewhere:run", "others": "/elsewhere:serve:1.1:0c", "hand": "test:x"}
+    for name, label in (labels | others).items():
         double.set(f"{name}.state", f"0 false {LABEL}={label}")
-    assert remove_leftovers(mark) == 0 and not double.told("ps"), "an engine never used was asked"
-    containers.remember(ENGINES[0])
-    assert remove_leftovers(mark) == 1
-    assert sorted(file.stem for file in double.home.glob("*.state")) == ["hand", "other"]
+    containers.remember(ENGINES[0], alive)
+    assert remove_leftovers(of_the_dead) == 0 and not double.told("ps"), "asked for nothing"
+    assert list(containers.USED.iterdir()), "who serves was forgotten before it ended"
+    containers.remember(ENGINES[0], ended)
+    assert remove_leftovers(of_ended_servers) == 1
+    containers.remember(ENGINES[0], run_mark("run-1"))
+    assert remove_leftovers(of_the_dead) == 1 and not list(containers.USED.iterdir())
+    left = {file.stem for file in double.home.glob("*.state")}
+    assert left == {"serving", *others}
 
 
 def a_stack(folder: Path, dockerfile: str) -> Stack:

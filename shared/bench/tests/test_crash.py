@@ -2,18 +2,20 @@
 
 import os
 import random
+import signal
 import subprocess
 import time
 from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from rich.console import Console
 
 from bench import sessions
 from bench.environments import environment_path
-from bench.lock import machine_to_ourselves
-from bench.processes import MARK, end_processes, marked, of_session
+from bench.lock import hand_mark, machine_to_ourselves, of_the_dead
+from bench.processes import MARK, SERVES, end_processes, marked, of_session
 from bench.progress import Reporter
 from bench.server import environment_for, free_ports, run_mark, spawn
 from reports.validate import faults
@@ -115,29 +117,69 @@ def test_a_runner_killed_at_any_moment_loses_and_leaves_nothing(study: Any) -> N
     assert code == 0 and "3 trials recomputed, 0 figures differ" in said, said
 
 
-def test_what_lost_its_mark_is_found_by_its_session(tmp_path: Path) -> None:
-    """A server whose worker rewrote its title, and a runner that was killed: nothing carries the
-    mark any more. Broken by an engine that computes beside the next run for ever; or by a number
-    that is somebody else's by now and is ended all the same."""
-    started = {"cwd": tmp_path, "env": {**os.environ, MARK: run_mark("killed")}, "cpus": [0]}
+def serving(study: Any) -> Any:
+    """A `make serve` that has got its server ready."""
+    runner = study.start("serve", STACK="steady")
+    runner.wait_for("Ctrl-C stops it")
+    return runner
+
+
+def served_by(server: int) -> list[int]:
+    """What the `make serve` of this number started."""
+    return marked(f"{SERVES}{server}.")
+
+
+def test_a_killed_server_by_hand_is_ended_and_a_live_one_is_not(study: Any) -> None:
+    """`make serve` and kill -9. Broken by a server that keeps its memory and CPU until the machine
+    restarts, or by a second `make serve`, or a run, that ends what another one serves."""
+    first, second = (serving(study) for _ in range(2))
+    left, kept = served_by(first.process.pid), served_by(second.process.pid)
+    assert left and kept
+    first.process.kill()
+    first.process.wait()
+    assert served_by(first.process.pid) == left, "the kill left nothing: nothing was tested"
+    third = serving(study)
+    assert "that an interrupted run or server left running" in third.said()
+    assert served_by(first.process.pid) == [] and served_by(second.process.pid) == kept
+    third.process.kill()
+    third.process.wait()
+    with machine_to_ourselves(Reporter(Console(quiet=True))):
+        assert served_by(third.process.pid) == [] and served_by(second.process.pid) == kept
+    assert served_by(second.process.pid) == kept, "the run's end is not the server's"
+    second.process.send_signal(signal.SIGINT)
+    assert second.finish() == 130 and served_by(second.process.pid) == []
+    notes = sessions.noted(lambda mark: mark.startswith(f"{SERVES}{second.process.pid}."))
+    assert not list(notes), "a note outlived what it led to"
+
+
+@pytest.mark.parametrize("mark", [run_mark("killed"), f"{SERVES}{2**22 + 1}.1"])
+def test_what_lost_its_mark_is_found_by_its_session(tmp_path: Path, mark: str) -> None:
+    """A server whose worker rewrote its title, and a starter that was killed: nothing carries the
+    mark any more. Broken by an engine that computes beside the next run for ever; by a number that
+    is somebody else's by now and is ended all the same; or by ending what a live one serves."""
+    started = {"cwd": tmp_path, "env": {**os.environ, MARK: mark}, "cpus": [0]}
     logs = {"stdout": tmp_path / "out", "stderr": tmp_path / "err"}
     wiped = spawn(["sh", "-c", "env -i sleep 60 & exit 0"], **started, **logs)
-    foreign = subprocess.Popen(["sleep", "60"], start_new_session=True)
+    foreign, served = (subprocess.Popen(["sleep", "60"], start_new_session=True) for _ in range(2))
+    note = sessions.BEGUN / str(served.pid)
     try:
         assert wiped.wait() == 0
         deadline = time.monotonic() + 60
-        while marked(run_mark("killed")):
+        while marked(mark):
             assert time.monotonic() < deadline, "the worker still has its mark"
             time.sleep(0.01)
-        assert len(sessions.left_over()) == 1
-        (sessions.BEGUN / str(foreign.pid)).write_text(f"{sessions.boot_id()} 1")
+        assert len(sessions.left_over(of_the_dead)) == 1
+        (sessions.BEGUN / str(foreign.pid)).write_text(f"{sessions.boot_id()} 1 {mark}")
+        sessions.remember(served.pid, hand_mark())
         with machine_to_ourselves(Reporter(Console(quiet=True))):
             assert of_session(wiped.pid) == []
-        assert foreign.poll() is None and not list(sessions.BEGUN.glob("*"))
+        assert foreign.poll() is None and not list(sessions.noted(of_the_dead))
+        assert served.poll() is None and note.exists()
     finally:
-        end_processes(of_session(wiped.pid), 1)
-        foreign.kill()
-        foreign.wait()
+        end_processes([*of_session(wiped.pid), foreign.pid, served.pid], 1)
+        note.unlink(missing_ok=True)
+        for process in (foreign, served):
+            process.wait()
 
 
 def kill_one(words: str) -> None:
