@@ -1,10 +1,13 @@
 """What runs on GitHub: pinned, with no more rights than it needs, and finding what it names."""
 
 import json
+import os
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
+import yaml
 
 from bench.paths import ROOT
 
@@ -58,7 +61,49 @@ def test_renovate_finds_every_lock_and_image() -> None:
         line
         for file in ROOT.glob("groups/*/*/stack.toml")
         for line in file.read_text().splitlines()
-        if line.startswith("image") and "sha256:" in line
+        if "@sha256:" in line
     ]
+    assert len(digests) > 3
     for line in digests:
         assert re.search(image.replace("(?<", "(?P<"), line), line
+
+
+@pytest.mark.parametrize(
+    ("run", "told"),
+    [
+        (
+            "20261122-010203-0a1b",
+            ["tools", "submit CHECK=results/20261122-010203-0a1b", "validate"],
+        ),
+        ("2; touch seen", ["tools"]),
+    ],
+)
+def test_a_submitted_run_is_found_and_checked(tmp_path: Path, run: str, told: list[str]) -> None:
+    """The step as it stands, with a `make` that writes down what it is told. Broken by a pattern
+    that finds no file: each run would be let through unseen; or by a name that is handed on."""
+    job = yaml.safe_load((ROOT / ".github" / "workflows" / "submission.yml").read_text())
+    step = job["jobs"]["check"]["steps"][-1]
+    place, home = tmp_path / "checkout", tmp_path / "bin"
+    (place / "results" / run / "trials").mkdir(parents=True)
+    home.mkdir()
+    (home / "make").write_text(f'#!/bin/sh\necho "$*" >> {tmp_path}/told\n')
+    (home / "make").chmod(0o755)
+    git = ["git", "-c", "user.name=a", "-c", "user.email=a@b", "-C", str(place)]
+    subprocess.run([*git, "init", "-q"], check=True)
+    subprocess.run([*git, "commit", "-q", "--allow-empty", "-m", "base"], check=True)
+    (place / "results" / run / "trials" / "one.json").write_text("{}")
+    (place / "README.md").write_text("beside it")
+    subprocess.run([*git, "add", "."], check=True)
+    subprocess.run([*git, "commit", "-q", "-m", "a run"], check=True)
+    path = f"{home}{os.pathsep}{os.environ['PATH']}"
+    ended = subprocess.run(
+        ["bash", "-e", "-c", step["run"]],
+        cwd=place,
+        env={**os.environ, **step["env"], "PATH": path},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (tmp_path / "told").read_text().splitlines() == told, ended.stderr
+    assert (ended.returncode == 0) == (len(told) > 1), ended.stderr
+    assert not (place / "seen").exists()
