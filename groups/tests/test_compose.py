@@ -75,6 +75,31 @@ def test_prometheus_is_asked_for_and_looks_where_the_figures_are(folder: Path) -
     assert int(port) in published
 
 
+@pytest.mark.parametrize(
+    "folder", FOLDERS, ids=lambda folder: f"{folder.parent.name}/{folder.name}"
+)
+def test_health_is_an_inference(folder: Path) -> None:
+    """In our image, else in compose.yaml. Broken by a server that is called healthy because its
+    port is open; or by an image that runs as root, or on what a tag means today."""
+    file = folder / "Dockerfile"
+    stack = load_stack(folder)
+    routes = {str(value) for each in stack.interfaces for value in each.options.values()}
+    if stack.image != "Dockerfile":
+        check = composed(folder)["services"]["server"]["healthcheck"]["test"][-1]
+        assert any(route in check for route in routes if route.startswith("/")), check
+        return
+    text = file.read_text()
+    assert re.search(r"^HEALTHCHECK .*(healthcheck\.py|CMD \[\"sh\")", text, re.M)
+    check = folder / "healthcheck.py"
+    asks = check.read_text() if check.exists() else text[text.index("HEALTHCHECK") :]
+    assert any(route.strip("/").split("/")[-1] in asks for route in routes), routes
+    assert re.search(r"^USER [1-9]", text, re.M) and "# syntax=" not in text
+    assert re.search(r"^ARG BASE=\S+@sha256:[0-9a-f]{64}$", text, re.M)
+    assert set(re.findall(r"^FROM (\S+)", text, re.M)) == {"${BASE}"}
+    for label in ("title", "description", "revision"):
+        assert f"org.opencontainers.image.{label}=" in text
+
+
 def test_compose_itself_takes_every_file() -> None:
     """Where there is a compose command: the bug would be a key that only we think exists."""
     asked = shutil.which("docker")
