@@ -15,7 +15,9 @@ with runs_shown as (
 )
 select
     a.machine_name, a.device, a.model, a.weights, a.precision, a.runtime, a.generator, a.interface, a.load,
-    a.client_batch, c.run_id, c.metric, c.stack_a, c.stack_b, c.ratio, c.ratio_low, c.ratio_high, c.distinguishable,
+    a.client_batch, c.run_id, c.metric, c.stack_a, c.stack_b, c.ratio, c.ratio_low, c.ratio_high,
+    -- Files from strangers may lack what this rests on.
+    if(c.ratio_low > 0 and c.ratio_high > 0, c.distinguishable, null) as distinguishable,
     c.blocks, c.degraded
 from comparisons as c
 inner join runs_shown as a
@@ -31,7 +33,7 @@ inner join runs_shown as b
         and c.generator = b.generator and c.interface = b.interface and c.load = b.load
         and c.client_batch = b.client_batch
 where
-    c.group_id = $group
+    c.group_id = $group and c.ratio > 0
     and list_contains(a.metrics, c.metric)
 qualify rank() over (
     partition by

@@ -60,9 +60,9 @@ with figures as (
 )
 select
     * exclude (difference, error, freedom, half),
-    exp(difference) as ratio,
-    exp(difference - half) as ratio_low,
-    exp(difference + half) as ratio_high,
+    ratio_of(difference) as ratio,
+    ratio_of(difference - half) as ratio_low,
+    ratio_of(difference + half) as ratio_high,
     abs(difference) > half as distinguishable
 from halves
 order by group_id, distinguishable desc nulls last, abs(difference) desc, stack, interface, load, metric;

@@ -12,11 +12,13 @@ with blocks as (
             run_id, group_id, machine_name, device, model, weights, precision, runtime, generator, load,
             client_batch, stack, block
         )
-    where a.group_id = $group and a.interface > b.interface
+    where
+        a.group_id = $group and a.interface > b.interface
+        and a.service_time_p50_ms > 0 and b.service_time_p50_ms > 0
 ), pairs as (
     select
         * exclude (log_ratio, difference_ms),
-        exp(avg(log_ratio)) as ratio,
+        ratio_of(avg(log_ratio)) as ratio,
         avg(log_ratio) as middle,
         stddev_samp(log_ratio) / sqrt(count(log_ratio)) as error,
         avg(difference_ms) as difference_ms,
@@ -34,8 +36,8 @@ with blocks as (
 )
 select
     * exclude (middle, error, half),
-    exp(middle - half) as ratio_low,
-    exp(middle + half) as ratio_high,
+    ratio_of(middle - half) as ratio_low,
+    ratio_of(middle + half) as ratio_high,
     abs(middle) > half as distinguishable
 from corrected
 where ratio is not null

@@ -37,9 +37,9 @@ with blocks as (
 )
 select
     * exclude (middle, error, half, compared),
-    exp(middle) as ratio,
-    exp(middle - half) as ratio_low,
-    exp(middle + half) as ratio_high,
+    ratio_of(middle) as ratio,
+    ratio_of(middle - half) as ratio_low,
+    ratio_of(middle + half) as ratio_high,
     abs(middle) > half as distinguishable
 from corrected
 order by all;

@@ -7,6 +7,9 @@ create temp macro t95(drawn, compared) as (
     select t from t_quantiles where n = drawn and pairs = compared
 );
 
+-- The ratio of a log-ratio: neither e^x beyond 700 nor its inverse is a number.
+create temp macro ratio_of(log_ratio) as exp(if(abs(log_ratio) > 700, 700 * sign(log_ratio), log_ratio));
+
 -- The usable trials of the report, with their load in words.
 create temp view shown as
 with usable as (

@@ -29,6 +29,8 @@ METRICS = (
 )
 # After a search each stack met a load of its own: what was found is all that can be compared.
 FOUND = {"search": ("rate_per_s",), "search_users": ("users",)}
+# Of a ratio's logarithm: neither e^x beyond it nor the inverse is a number that a file can hold.
+FURTHEST = 700.0
 # Rows that differ in one of these are different experiments and never meet.
 WORKLOAD = (
     "model",
@@ -84,8 +86,9 @@ def compare(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     A block gives one value, the log-ratio of the two stacks; the interval is Student's t over the
     blocks' values at 1 - 0.05 / pairs (Bonferroni over the pairs of one metric and workload, so one
     sentence about all of them holds with 95%). Below 3 blocks the ratio stands without an interval
-    and distinguishable is null. INVALID trials, null and non-positive figures are left out. A
-    bootstrap over so few blocks is far too narrow, hence the t-interval.
+    and distinguishable is null. INVALID trials, null and non-positive figures are left out; e^±700
+    stands for all ratios beyond. A bootstrap over so few blocks is far too narrow, hence the
+    t-interval.
     """
     found: list[dict[str, Any]] = []
     for key, subjects in _by_workload(rows).items():
@@ -154,9 +157,9 @@ def _pairs(key: tuple[Any, ...], metric: str, subjects: Subjects) -> list[Compar
                 stack_b=b.stack,
                 server_version_a=a.server_version,
                 server_version_b=b.server_version,
-                ratio=math.exp(fmean(ratios)),
-                ratio_low=None if low is None else math.exp(low),
-                ratio_high=None if high is None else math.exp(high),
+                ratio=_ratio(fmean(ratios)),
+                ratio_low=None if low is None else _ratio(low),
+                ratio_high=None if high is None else _ratio(high),
                 distinguishable=None if low is None or high is None else low > 0 or high < 0,
                 blocks=len(ratios),
                 pairs=len(pairs),
@@ -187,3 +190,7 @@ def _interval(ratios: list[float], pairs: int) -> tuple[float | None, float | No
     quantile = float(student.ppf(level, n - 1))  # pyright: ignore[reportUnknownMemberType]
     half = quantile * stdev(ratios) / math.sqrt(n)
     return fmean(ratios) - half, fmean(ratios) + half
+
+
+def _ratio(log: float) -> float:
+    return math.exp(min(max(log, -FURTHEST), FURTHEST))

@@ -96,3 +96,17 @@ def test_too_few_blocks_and_rows_that_must_not_meet() -> None:
         assert compare(a + trials({"b": [1.0, 1.0, 1.0]}, **other)) == [], other
     assert compare([]) == []
     assert compare(a + trials({"b": [1.0] * 3}, verdict="DEGRADED"))[0]["degraded"] is True
+
+
+def test_a_ratio_beyond_all_bounds_is_cut() -> None:
+    """e^±700, and distinguishable by the interval itself: files hold no infinity. Broken by an
+    exponential that overflows (and with it the end of a run), or by an end that becomes 0."""
+    rows = trials({"a": [1e300, 1e301, 1e302], "b": [1e-300, 1e-301, 1e-302]})
+    (row,) = compare(rows)
+    assert row["ratio"] == row["ratio_high"] == row["ratio_low"] == math.exp(700)
+    assert row["distinguishable"]
+    (turned,) = compare([one | {"stack": {"a": "z"}.get(one["stack"], "b")} for one in rows])
+    assert (turned["stack_a"], turned["ratio"]) == ("b", math.exp(-700))
+    (wide,) = compare(trials({"a": [1e200, 1e-200, 1.0], "b": [1.0, 1.0, 1.0]}))
+    assert (wide["ratio_low"], wide["ratio_high"]) == (math.exp(-700), math.exp(700))
+    assert wide["ratio"] == pytest.approx(1) and wide["distinguishable"] is False
