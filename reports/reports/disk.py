@@ -5,18 +5,31 @@ import stat
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
-from reports.files import File, Listed
+from reports.files import File, FolderError, Listed
 
 # <run>/run.json, <run>/stacks/x.json, <run>/raw/<trial>/requests.parquet: nothing lies deeper.
 FOLDERS = ("stacks", "trials")
 ENDINGS = (".json", ".parquet")
 
 
+def check_folder(root: str) -> None:
+    """Raises FolderError if there is none that can be read. To ask results makes no folder."""
+    try:
+        os.close(os.open(root, os.O_RDONLY | os.O_DIRECTORY))
+    except OSError as error:
+        raise FolderError(
+            f"{root}: {error.strerror}; RESULTS (or --results) names the folder that holds the"
+            " runs, and `make bench` fills a new one"
+        ) from None
+
+
 def listed(root: str, raw: bool) -> list[Listed]:
     """Every folder that may hold results, always in one order; the raw records only if `raw`.
 
     By hand rather than by glob: a stat a file, which is what a hundred thousand of them bear.
+    Raises FolderError if there is no such folder.
     """
+    check_folder(root)
     found: list[Listed] = []
     for run in _list(root, "", []):
         for folder in _list(root, run, found):

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pyarrow.parquet as parquet  # pyright: ignore[reportMissingTypeStubs]
 
+from reports.answering import warn
 from reports.ask import ask_stream
 from reports.columns import load_columns
 from reports.files import Folder, FolderError, results_folder
 from reports.load import Loaded, open_results
-from reports.query import warn
 
 
 def export(loaded: Loaded, to: Path) -> dict[str, int]:

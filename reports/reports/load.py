@@ -1,7 +1,7 @@
 """A results folder as DuckDB views, read-only in effect; files that can't be used are named."""
 
 import tempfile
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +10,7 @@ import duckdb
 
 from reports.ask import one_line
 from reports.columns import RESULTS, Column, in_view, load_columns
-from reports.files import File, Folder, matching
+from reports.files import File, Folder, Listed, matching
 from reports.listing import list_files
 from reports.rows import SOURCES, fill
 
@@ -29,18 +29,21 @@ class Loaded:
 
 
 @contextmanager
-def open_results(folder: Folder, *, raw: bool = False) -> Generator[Loaded]:
+def open_results(
+    folder: Folder, *, raw: bool = False, listing: Callable[[], list[Listed]] | None = None
+) -> Generator[Loaded]:
     """The views over a results folder; `requests` and `samples` are empty unless `raw`.
 
     The folder may come from strangers: its files are data only. A file that is corrupt, half
     written, of another kind or a second copy of a row is left out and named in `warnings`. All
     rows but the raw records are copied into memory; then the connection is cut off from files,
     extensions and settings, but for reading those records. Raises FolderError if the folder can't
-    be listed.
+    be listed; `listing`: what list_files gives, begun ahead.
     """
     patterns = [source.glob for source in SOURCES]
     patterns += [f"*/raw/*/{view}.parquet" for view in RAW] if raw else []
-    files = matching(list_files(folder, raw=raw), patterns)
+    listed = listing() if listing else list_files(folder, raw=raw)
+    files = matching(listed, patterns)
     # DuckDB lets SQL reach its spill folder: a private one.
     with tempfile.TemporaryDirectory() as spill:
         db = duckdb.connect(config={"temp_directory": spill})
@@ -50,11 +53,11 @@ def open_results(folder: Folder, *, raw: bool = False) -> Generator[Loaded]:
                 warnings += fill(db, folder, source, some, Path(spill))
             found = [list(some) for some in files[len(SOURCES) :]] or [[] for _ in RAW]
             records = dict(zip(RAW, found, strict=True))
-            listed = [file for some in found for file in some]
-            if listed:
+            records_listed = [file for some in found for file in some]
+            if records_listed:
                 from reports.storage import RawRecords
 
-                db.register_filesystem(RawRecords(folder, listed))
+                db.register_filesystem(RawRecords(folder, records_listed))
             for view, some in records.items():
                 warnings += _open_records(db, view, some)
             # In the description's order: a view comes after those that it is made from.

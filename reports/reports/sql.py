@@ -5,11 +5,11 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from reports.answering import answer, warn
 from reports.ask import QuestionError
 from reports.columns import ONE_ROW, in_view, load_columns
-from reports.files import results_folder
-from reports.load import open_results
-from reports.query import answer, warn
+from reports.files import FolderError, results_folder
+from reports.load import Loaded, open_results
 
 HISTORY = Path(__file__).resolve().parents[2] / ".build" / "sql_history"
 HELP = """.tables           the views, and what one row of each is
@@ -19,28 +19,36 @@ HELP = """.tables           the views, and what one row of each is
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Read statements until the end of input. Returns the exit code."""
+    """Read statements until the end of input. Returns the exit code: 2 without such a folder."""
     parser = argparse.ArgumentParser(prog="reports.sql", description=__doc__)
     parser.add_argument("--results", help="results folder (default: RESULTS, else results/)")
     folder = results_folder(parser.parse_args(arguments).results)
-    with open_results(folder, raw=True) as loaded:
-        warn(loaded, folder)
-        if not loaded.runs:
-            return 1
-        form = "table"
-        for text in _entries():
-            try:
-                if text in (".quit", ".exit"):
-                    break
-                if text.startswith("."):
-                    form = _command(text.rstrip(";").split(), form)
-                else:
-                    answer(loaded, text, form, None)
-            except QuestionError as error:
-                print(error, file=sys.stderr)
-            except KeyboardInterrupt:
-                print("stopped", file=sys.stderr)
+    try:
+        with open_results(folder, raw=True) as loaded:
+            warn(loaded, folder)
+            if not loaded.runs:
+                return 1
+            _converse(loaded)
+    except FolderError as error:
+        print(f"sql: {error}", file=sys.stderr)
+        return 2
     return 0
+
+
+def _converse(loaded: Loaded) -> None:
+    form = "table"
+    for text in _entries():
+        try:
+            if text in (".quit", ".exit"):
+                break
+            if text.startswith("."):
+                form = _command(text.rstrip(";").split(), form)
+            else:
+                answer(loaded, text, form, None)
+        except QuestionError as error:
+            print(error, file=sys.stderr)
+        except KeyboardInterrupt:
+            print("stopped", file=sys.stderr)
 
 
 def _command(words: list[str], form: str) -> str:

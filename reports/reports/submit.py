@@ -20,7 +20,8 @@ from typing import Any, cast
 
 from bench.knobs import LIBRARY, SECRET, words_in
 from bench.paths import GROUPS
-from reports.files import results_folder
+from reports.disk import check_folder
+from reports.files import FolderError, results_folder
 from reports.validate import faults
 
 RUN_ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
@@ -203,9 +204,13 @@ def pack(run_id: str, parts: dict[str, bytes], to: Path) -> None:
 
 
 def submit(run_id: str, results: Path, to: Path) -> list[str]:
-    """Check and pack one run of a results folder; returns what was left out. Raises Refused."""
+    """Check and pack one run of a results folder; returns what was left out.
+
+    Raises Refused, and FolderError without such a folder.
+    """
     if not RUN_ID.fullmatch(run_id):
         raise Refused(f"RUN={run_id}: not a run's id; they look like 20261121-181655-26a4")
+    check_folder(str(results))
     folder = results / run_id
     if not folder.is_dir():
         known = sorted(each.parent.name for each in results.glob("*/run.json"))
@@ -242,7 +247,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise Refused("say which run: make submit RUN=20261121-181655-26a4")
         to = Path(chosen.to or f"{chosen.run}.tar.gz")
         said = submit(chosen.run, Path(results_folder(chosen.results).address), to)
-    except (Refused, OSError) as error:
+    except (Refused, FolderError, OSError) as error:
         print(error, file=sys.stderr)
         return 2
     for line in said:

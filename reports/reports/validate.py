@@ -9,7 +9,8 @@ from pathlib import Path
 from jsonschema import Draft202012Validator
 
 from reports.columns import RESULTS
-from reports.files import results_folder
+from reports.disk import check_folder
+from reports.files import FolderError, results_folder
 
 GLOBS = {
     "run": "*/run.json",
@@ -49,11 +50,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print the faults. Returns 0 if there are none, 1 if there are, 2 if there is no file."""
     parser = argparse.ArgumentParser(prog="reports.validate", description=__doc__)
     parser.add_argument("--results", help="results folder (default: RESULTS, else results/)")
-    folder = Path(results_folder(parser.parse_args(arguments).results).address)
+    given = results_folder(parser.parse_args(arguments).results)
+    folder = Path(given.address)
     try:
+        if given.remote:
+            raise FolderError(f"{given.address}: copy it here, only local files are checked")
+        check_folder(given.address)
         found = faults(folder)
     except ValueError as error:
-        print(error, file=sys.stderr)
+        print(f"validate: {error}", file=sys.stderr)
         return 2
     for fault in found:
         print(fault)

@@ -6,12 +6,14 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pyarrow.parquet as parquet
 import pytest
 
 from golden import RUN, trial_row
+from reports import export, sql, submit, tables, validate
 from reports.query import main
 
 REPORTS = Path(__file__).resolve().parents[1]
@@ -84,6 +86,46 @@ def test_no_results_say_how_to_get_some(tmp_path: Path) -> None:
         said = run(module, "--results", str(tmp_path), *words)
         assert said.returncode == 1
         assert "make bench GROUP=1 PROFILE=smoke" in said.stderr
+
+
+@pytest.mark.parametrize(
+    ("ask_for", "words"),
+    [
+        (main, ["select 1"]),
+        (sql.main, []),
+        (export.main, ["--to", "out"]),
+        (tables.main, []),
+        (validate.main, []),
+        (submit.main, ["--run", "20261121-181655-26a4"]),
+    ],
+    ids=["query", "sql", "export", "tables", "validate", "submit"],
+)
+def test_a_folder_that_is_not_there_is_named(
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    ask_for: Callable[[list[str]], int],
+    words: list[str],
+) -> None:
+    """A typo in RESULTS is not an empty folder: one line names it and the way out, and nothing is
+    made. Broken by a listing that takes what it can't open for empty, or by a traceback."""
+    gone = tmp_path / "typo"
+    for named, fault in ((gone, "No such file"), (tmp_path / "file", "Not a directory")):
+        (tmp_path / "file").touch()
+        assert ask_for(["--results", str(named), *words]) == 2
+        said = capsys.readouterr()
+        (line,) = said.err.splitlines()
+        assert f"{named}: {fault}" in line and "RESULTS" in line and "make bench" in line
+        assert said.out == ""
+    assert not gone.exists()
+
+
+def test_a_listing_begun_ahead_says_what_it_could_not(tmp_path: Path) -> None:
+    """As a user runs it, a process of its own lists the folder: what goes wrong there is told
+    all the same. Broken by taking its silence for an empty folder."""
+    said = run("query", "--results", str(tmp_path / "typo"), "select 1")
+    assert said.returncode == 2
+    (line,) = said.stderr.splitlines()
+    assert f"{tmp_path / 'typo'}: No such file" in line
 
 
 def test_strings_from_strangers_are_only_printed(results: Path) -> None:

@@ -282,13 +282,16 @@ def test_an_export_that_has_no_room_says_so(
 def test_a_question_in_a_file(
     results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """--file asks what the file says; a missing one is named in a line."""
+    """--file asks what the file says; one that is missing, or no text, is named in a line."""
     question = tmp_path / "q.sql"
     question.write_text("-- How many?\nselect count(*) as n from trials;\n")
     assert main(["--results", str(results), "--format", "csv", "--file", str(question)]) == 0
     assert capsys.readouterr().out == "n\n6\n"
     assert main(["--results", str(results), "--file", str(tmp_path / "none.sql")]) == 2
     assert "none.sql" in capsys.readouterr().err
+    question.write_bytes(b"\xff\xfe")
+    assert main(["--results", str(results), "--file", str(question)]) == 2
+    assert "q.sql" in capsys.readouterr().err
 
 
 def test_the_page_of_columns_is_current() -> None:

@@ -78,7 +78,7 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
     if "://" in (results := environ.get("RESULTS") or ""):
         raise UserError(
             f"RESULTS={results}: measurements are written to a folder; "
-            "only query, sql, export, validate and report can read there"
+            "only query, sql, export, report and compare can read there"
         )
     return Settings(
         group=environ.get("GROUP") or None,
