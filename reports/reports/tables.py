@@ -6,12 +6,15 @@ A table stands between `<!-- name: … -->` and `<!-- end of name -->`: no figur
 import argparse
 import json
 import re
-from collections.abc import Callable
+import sys
+from collections.abc import Callable, Sequence
 
+from bench.errors import UserError
 from reports.columns import RESULTS
 from reports.documents import Row, markdown, number, selected
 from reports.files import Folder, results_folder
 from reports.front_page import standard
+from reports.probe_list import probe_list
 from reports.stack_list import stacks
 
 ROOT = RESULTS.parent
@@ -24,7 +27,7 @@ def rows_of(folder: Folder, view: str, key: str) -> list[Row]:
         f"select * from {view} where {key} = (select max_by({key}, measured_at) from {view})",
     )
     if not rows:
-        raise ValueError(f"{folder} has no {view}: measure first")
+        raise ValueError(f"{folder.address} has no {view}: measure first")
     return rows
 
 
@@ -82,7 +85,7 @@ def crosscheck(folder: Folder) -> str:
     """Each tool's latencies beside the truth, medians where it had several windows."""
     rows = selected(folder, CROSSCHECKS)
     if not rows:
-        raise ValueError(f"{folder} has no crosschecks: measure first")
+        raise ValueError(f"{folder.address} has no crosschecks: measure first")
     lines = [
         [
             f"{row['server']}, {row['load']}, {row['generator']}",
@@ -129,6 +132,7 @@ TABLES: dict[str, Callable[[Folder], str]] = {
     "calibration": calibration,
     "stacks": lambda folder: stacks(folder, ROOT / "groups"),
     "standard": standard,
+    "probes": lambda _: probe_list(ROOT / "groups"),
 }
 DOCUMENTS = (ROOT / "README.md", ROOT / "shared" / "crosscheck" / "README.md")
 PLACE = re.compile(r"(<!-- (\w+): [^>]*-->\n).*?(<!-- end of \2 -->)", re.S)
@@ -139,15 +143,21 @@ def renewed(text: str, folder: Folder) -> str:
     return PLACE.sub(lambda found: f"{found[1]}{TABLES[found[2]](folder)}\n{found[3]}", text)
 
 
-def main() -> None:
-    """Rewrite all documents."""
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Rewrite all documents, or none. Returns 2 if there is nothing to fill a table with."""
     parser = argparse.ArgumentParser(prog="reports.tables", description=__doc__)
     parser.add_argument("--results", help="results folder (default: RESULTS, else results/)")
-    folder = results_folder(parser.parse_args().results)
-    for document in DOCUMENTS:
-        document.write_text(renewed(document.read_text("utf-8"), folder), "utf-8")
+    folder = results_folder(parser.parse_args(arguments).results)
+    try:
+        texts = {file: renewed(file.read_text("utf-8"), folder) for file in DOCUMENTS}
+    except (ValueError, UserError) as error:
+        print(f"tables: {error}", file=sys.stderr)
+        return 2
+    for document, text in texts.items():
+        document.write_text(text, "utf-8")
         print(f"renewed the tables of {document.relative_to(ROOT)}")
+    return 0
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())
