@@ -1,4 +1,4 @@
-"""The charts in Altair, each over rows that pages/page.js picks by the filters.
+"""The charts in Altair, each over rows that templates/rows.js picks by the filters.
 
 A row holds series, stack, interface, load_title, offered, label, value, low, high, text, range
 and limit.
@@ -6,18 +6,13 @@ and limit.
 # Altair's generated types are not strict.
 # pyright: basic
 
-import json
 from collections.abc import Sequence
-from functools import cache
-from hashlib import sha256
-from importlib.metadata import version
 from typing import Any
 
 import altair as alt
-import vl_convert
 
-from pages.render import kept
 from pages.scales import Scales
+from pages.vega import compiled
 
 ROWS = alt.NamedData("rows")
 # Set by the page: the theme's colour for text.
@@ -57,8 +52,9 @@ def bars(
         base.mark_point(opacity=0, aria=False).encode(x="room:Q"),
     ]
     if rule is not None:
-        layers.append(_rule_x(rule))
-    return _spec(alt.layer(*layers), step=36)
+        # Under the figures.
+        layers.insert(1, _rule_x(rule))
+    return compiled(alt.layer(*layers), step=36)
 
 
 def against_load(scales: Scales, x: str, y: str, share: bool = False) -> dict[str, Any]:
@@ -85,7 +81,7 @@ def against_load(scales: Scales, x: str, y: str, share: bool = False) -> dict[st
     point = base.mark_point(filled=True, size=60, opacity=1).encode(
         y=vertical, color=scales.colour(), shape=scales.shape().legend(None), tooltip=TOOLTIP
     )
-    return _spec(alt.layer(band, whisker, line, point, _limit()), height=300)
+    return compiled(alt.layer(band, whisker, line, point, _limit()), height=300)
 
 
 def percentiles(scales: Scales, y: str) -> dict[str, Any]:
@@ -109,7 +105,7 @@ def percentiles(scales: Scales, y: str) -> dict[str, Any]:
         base.mark_point(filled=True, size=60, opacity=1).encode(y="value:Q", tooltip=TOOLTIP),
         _limit(),
     ]
-    return _spec(alt.layer(*layers), height=300)
+    return compiled(alt.layer(*layers), height=300)
 
 
 def heatmap(intervals: bool = True) -> dict[str, Any]:
@@ -153,7 +149,7 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
         color=alt.when("isValid(datum.value)").then(alt.value("#111")).otherwise(alt.value("#888")),
     )
     span = best.mark_text(dy=8, fontSize=10, color="#222").encode(text="range:N")
-    return _spec(alt.layer(cells, value, span), step=44)
+    return compiled(alt.layer(cells, value, span), step=44)
 
 
 def stacked(x: str, order: Sequence[str], fill: Sequence[str]) -> dict[str, Any]:
@@ -166,14 +162,15 @@ def stacked(x: str, order: Sequence[str], fill: Sequence[str]) -> dict[str, Any]
             y=_series(),
             x=alt.X("value:Q", title=x).stack("zero"),
             color=alt.Color("label:N", title=None).scale(domain=list(order), range=list(fill)),
-            # No seams between bars of one colour.
-            stroke=alt.Stroke("label:N", legend=None).scale(domain=list(order), range=list(fill)),
-            strokeWidth=alt.value(0.6),
             order="place:Q",
             tooltip=TOOLTIP,
         )
     )
-    return _spec(chart, step=36)
+    spec = compiled(chart, step=36)
+    # No seams between bars of one colour. As a channel of its own it would cost the legend.
+    drawn = spec["marks"][0]["encode"]["update"]
+    drawn |= {"stroke": drawn["fill"], "strokeWidth": {"value": 0.6}}
+    return spec
 
 
 def by_load(scales: Scales, x: str, share: bool = False) -> dict[str, Any]:
@@ -195,7 +192,7 @@ def by_load(scales: Scales, x: str, share: bool = False) -> dict[str, Any]:
             tooltip=TOOLTIP,
         ),
     ]
-    return _spec(alt.layer(*layers), step=54)
+    return compiled(alt.layer(*layers), step=54)
 
 
 def scatter(scales: Scales, y: str) -> dict[str, Any]:
@@ -210,7 +207,7 @@ def scatter(scales: Scales, y: str) -> dict[str, Any]:
             tooltip=TOOLTIP,
         )
     )
-    spec = _spec(chart, height=260)
+    spec = compiled(chart, height=260)
     spec["signals"].append({"name": "component", "value": ""})
     for axis in spec["axes"]:
         if axis["scale"] == "x" and axis.get("title"):
@@ -230,7 +227,7 @@ def scatter(scales: Scales, y: str) -> dict[str, Any]:
                     "type": "label",
                     # Before it is laid out it may have no width, which the placing can't bear.
                     "size": {"signal": "[max(width, 1), max(height, 1)]"},
-                    "anchor": ["right", "left", "top", "bottom", "top-right", "bottom-right"],
+                    "anchor": ["right", "left", "top", "bottom", "top-left", "bottom-left"],
                     "offset": [6],
                 }
             ],
@@ -253,7 +250,7 @@ def over_time(scales: Scales, y: str, share: bool = False) -> dict[str, Any]:
             tooltip=TOOLTIP,
         )
     )
-    return _spec(chart, height=220)
+    return compiled(chart, height=220)
 
 
 def _format(share: bool) -> dict[str, Any]:
@@ -280,34 +277,3 @@ def _rule_x(value: float) -> alt.Chart:
     return (
         alt.Chart(ROWS).mark_rule(strokeDash=[5, 4], color="#c0392b").encode(x=alt.X(datum=value))
     )
-
-
-def _spec(chart: Any, *, height: int | None = None, step: int | None = None) -> dict[str, Any]:
-    """The chart compiled to Vega: the browser needs no compiler."""
-    sized = chart.properties(
-        width="container",
-        height=alt.Step(step, **{"for": "position"}) if step else height,
-        background="transparent",
-    )
-    spec = sized.configure_view(stroke=None).to_dict()
-    # The note says that the weights are random; it stays with a downloaded picture.
-    spec["title"] = {"text": {"expr": "note"}, "anchor": "start", "frame": "bounds", "offset": 6}
-    spec.setdefault("params", []).extend(
-        [{"name": "note", "value": ""}, {"name": "ink", "value": "#1a1f26"}]
-    )
-    spec["autosize"] = {"type": "fit-x", "contains": "padding"}
-    compiled = json.loads(_compiled(json.dumps(spec)))
-    for axis in compiled["axes"]:
-        labels = axis.get("encode", {}).get("labels", {}).get("update", {})
-        if "text" in labels:
-            # Vega sets the first of several lines beside the tick: set their middle there.
-            lines = labels["text"]["signal"]
-            labels["dy"] = {"signal": f"isArray({lines}) ? 6 - 6 * length({lines}) : 0"}
-    return compiled
-
-
-@cache
-def _compiled(spec: str) -> str:
-    """Kept: it takes a tenth of a second a chart, and new results are drawn by the same ones."""
-    known = sha256(f"{version('vl-convert-python')}\n{spec}".encode()).hexdigest()
-    return kept(f"charts/{known}.json", lambda: json.dumps(vl_convert.vegalite_to_vega(spec)))

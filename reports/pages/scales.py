@@ -28,10 +28,17 @@ class Scales:
     stacks: tuple[str, ...]
     interfaces: tuple[str, ...]
 
+    @property
+    def colours_repeat(self) -> bool:
+        return len(self.stacks) > len(PALETTE)
+
     def colour(self, symbol: str = "circle") -> alt.Color:
         colours = [PALETTE[n % len(PALETTE)] for n in range(len(self.stacks))]
         width = 0 if symbol == "circle" else 2
         legend = alt.Legend(symbolOpacity=1, symbolType=symbol, symbolStrokeWidth=width)
+        if self.colours_repeat:
+            # It would call several stacks by one colour.
+            legend = None
         return alt.Color("stack:N", title=None, legend=legend).scale(
             domain=self.stacks, range=colours
         )

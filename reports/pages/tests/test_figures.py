@@ -5,11 +5,12 @@ from typing import Any
 
 import pytest
 
-from pages import sections
+from pages import charts, sections
 from pages.answers import sentences
 from pages.build import build
 from pages.data import by_precision
 from pages.facts import answer, load_facts
+from pages.scales import Scales
 from reports.files import Folder
 from reports.load import open_results
 
@@ -137,3 +138,20 @@ def test_claims_stand_beside_what_was_measured(golden: Golden, tmp_path: Path) -
     assert len(general) > 20 and all(row["low"] is None for row in general)
     index = (tmp_path / "index.html").read_text("utf-8")
     assert "3–8 ms (serialization 2–5, connection 1–3)" in index and "other hardware" in index
+
+
+def test_more_stacks_than_colours_have_no_legend() -> None:
+    """It would call two stacks by one colour. Broken by a palette that starts again unsaid."""
+    for stacks, told in ((8, True), (9, False)):
+        scales = Scales(tuple(f"stack-{n}" for n in range(stacks)), ("rest",))
+        spec = charts.against_load(scales, "callers", "ms")
+        assert (scales.colours_repeat, bool(spec.get("legends"))) == (not told, told)
+
+
+def test_parts_of_a_bar_are_named() -> None:
+    """Each part's colour in the legend, its edge of the same colour. Broken by an edge that is a
+    channel of its own: the legend goes with it."""
+    spec = charts.stacked("ms", ("queue", "rest"), ("#c9a227", "#9aa5b1"))
+    assert [legend["fill"] for legend in spec["legends"]] == ["color"]
+    drawn = spec["marks"][0]["encode"]["update"]
+    assert drawn["stroke"] == drawn["fill"] == {"scale": "color", "field": "label"}
