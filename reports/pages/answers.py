@@ -1,15 +1,21 @@
 """The sentences: which stack is better for a workload and by how much, or why no one can say."""
 
 import json
+import math
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
 
+from pages.names import times
+
 Row = dict[str, Any]
 # What tells two experiments apart: figures of different setups never meet.
 SETUP = ("machine_name", "device", "model", "weights", "precision", "runtime", "generator")
 WORKLOAD = (*SETUP, "interface", "load", "client_batch")
+# What one sentence can bear: pairs (of six stacks), those of the best where there are more, names.
+MOST_TOLD, CLOSEST, FEW = 15, 5, 6
 TIMES = {
     "latency_p95_ms": "p95 latency",
     "ttft_p95_ms": "p95 time to the first token",
@@ -71,13 +77,49 @@ def _told(stacks: Sequence[Row], pairs: Sequence[Row]) -> tuple[str, bool]:
     if len(usable) == 1:
         return f"No answer: only {usable[0]['stack_title']} was measured", False
     if not pairs:
-        return f"No answer: {and_(row['stack_title'] for row in usable)} {_apart(usable)}", False
+        return f"No answer: {some(row['stack_title'] for row in usable)} {_apart(usable)}", False
+    readable, others = _readable(pairs)
+    clauses = _clauses(readable, titles, stacks[0]["unit"])
+    if others:
+        differ = sum(bool(pair["distinguishable"]) for pair in others)
+        clauses.append(f"of {len(others):,} further pairs {differ:,} differ")
+    missing = _missing(pairs, usable)
+    if missing:
+        clauses.append(f"{some(missing)} can't be compared: not on the same metric in one run")
+    answered = any(pair["distinguishable"] for pair in pairs)
+    careful = " (with care: some trials are DEGRADED)" if _degraded(pairs) else ""
+    return ("" if answered else "No answer: ") + "; ".join(clauses) + careful, answered
+
+
+def _readable(pairs: Sequence[Row]) -> tuple[list[Row], list[Row]]:
+    """The pairs to tell one by one, and the others: where there are many, those of the best stack
+    are told, the closest first."""
+    if len(pairs) <= MOST_TOLD:
+        return list(pairs), []
+    wins = Counter(_better(pair) for pair in pairs if pair["distinguishable"])
+    # Where none is better than another, the first one's.
+    best = max(wins, key=lambda stack: (wins[stack], stack)) if wins else pairs[0]["stack_a"]
+    near = sorted(pairs, key=lambda pair: (best not in _sides(pair), abs(math.log(pair["ratio"]))))
+    return near[:CLOSEST], near[CLOSEST:]
+
+
+def _sides(pair: Row) -> tuple[str, str]:
+    return pair["stack_a"], pair["stack_b"]
+
+
+def _better(pair: Row) -> str:
+    more = pair["metric"] == "throughput_per_s"
+    return pair["stack_a"] if (pair["ratio"] > 1) == more else pair["stack_b"]
+
+
+def _clauses(pairs: Sequence[Row], titles: dict[str, str], unit: str) -> list[str]:
+    """What the pairs say: differences, then ties, then what can't be told."""
     clauses: list[str] = []
     ties: list[Row] = []
     untold: list[Row] = []
     for pair in pairs:
         if pair["distinguishable"]:
-            clauses.append(_difference(pair, titles, stacks[0]["unit"]))
+            clauses.append(_difference(pair, titles, unit))
         else:
             (untold if pair["distinguishable"] is None else ties).append(pair)
     if ties:
@@ -88,12 +130,7 @@ def _told(stacks: Sequence[Row], pairs: Sequence[Row]) -> tuple[str, bool]:
             f"{_listed(untold, titles)}: only {blocks} {'block' if blocks == 1 else 'blocks'}"
             " with both, too few to tell"
         )
-    missing = _missing(pairs, usable)
-    if missing:
-        clauses.append(f"{and_(missing)} can't be compared: not on the same metric in one run")
-    answered = any(pair["distinguishable"] for pair in pairs)
-    careful = " (with care: some trials are DEGRADED)" if _degraded(pairs) else ""
-    return ("" if answered else "No answer: ") + "; ".join(clauses) + careful, answered
+    return clauses
 
 
 def _apart(usable: Sequence[Row]) -> str:
@@ -120,7 +157,7 @@ def _difference(pair: Row, titles: dict[str, str], unit: str) -> str:
 
 def span(low: float, high: float) -> str:
     """A ratio's interval: 1.31–1.38×."""
-    left, right = (f"{end:.2f}" if end < 1e6 else f"{end:.2g}" for end in (low, high))
+    left, right = times(low), times(high)
     return f"{left}×" if left == right else f"{left}–{right}×"
 
 
@@ -160,8 +197,8 @@ def _limit(stacks: Sequence[Row]) -> tuple[str, str]:
         for row in judged
         if not row["slo_held"] and row["goodput"] is not None
     ]
-    told = [f"held by {and_(held)}"] if held else []
-    told += [f"missed by {and_(missed)}"] if missed else []
+    told = [f"held by {some(held)}"] if held else []
+    told += [f"missed by {some(missed)}"] if missed else []
     wanted = f"{' and '.join(limits)} for {100 * slo['share']:.0f}% of requests"
     return wanted, " and ".join(told)
 
@@ -178,3 +215,10 @@ def and_(words: Iterable[str]) -> str:
     """a, b and c."""
     *most, last = list(words)
     return f"{', '.join(most)} and {last}" if most else last
+
+
+def some(words: Iterable[str]) -> str:
+    """a, b and c; of many the first ones, and how many more."""
+    every = list(words)
+    more = len(every) - FEW
+    return and_(every) if more <= 1 else and_([*every[:FEW], f"{more:,} more"])

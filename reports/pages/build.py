@@ -155,6 +155,7 @@ def _group(
             in_order(row["model"] for row in asked["workloads"] if row["weights"] == "random")
         ),
         figures=figures,
+        colours_repeat=scales.colours_repeat,
         stacks=asked["stacks"],
         runs=asked["runs"],
         run_facts=[

@@ -61,3 +61,8 @@ def written(value: Any) -> str:
     if not math.isfinite(value) or size >= 1e9 or 0 < size < 1e-4:
         return f"{value:.3g}"
     return f"{value:,.0f}" if size >= 100 else f"{value:.3g}"
+
+
+def times(ratio: float) -> str:
+    """`1.31`; two digits where two decimals say nothing or too much."""
+    return f"{ratio:.2f}" if 0.1 <= ratio < 1e6 else f"{ratio:.2g}"

@@ -14,7 +14,7 @@ import vl_convert
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from pages.names import written
+from pages.names import times, written
 from reports.load import HOW_TO_GET_SOME
 
 TEMPLATES = Path(__file__).resolve().parent / "templates"
@@ -103,4 +103,4 @@ def script(*names: str) -> str:
 
 
 def _ratio(value: float | None) -> str:
-    return "–" if value is None else f"{value:.2f}"
+    return "–" if value is None else times(value)

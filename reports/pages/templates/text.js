@@ -36,7 +36,7 @@ function fillTable(figure, rows) {
   const names = kept(rows);
   const numbers = names.map(([name]) => ["offered", "value", "low", "high", "blocks"].includes(name));
   const format = (one, name) => (["value", "low", "high"].includes(name) ? shown(one[name], one.figure) : one[name]);
-  table.replaceChildren(cells("th", names.map((one) => one[1])), ...rows.slice(0, 1000).map((one) => cells("td", names.map(([name]) => format(one, name)), numbers)));
+  table.replaceChildren(cells("th", names.map((one) => one[1]), numbers), ...rows.slice(0, 1000).map((one) => cells("td", names.map(([name]) => format(one, name)), numbers)));
 }
 
 function showAnswers() {
@@ -70,7 +70,7 @@ function showTrials() {
     return typeof one === "number" && name !== "block" ? shown(one, name) : one;
   };
   const numbers = names.map(([name]) => found.some((i) => typeof tables.trials.get(name, i) === "number"));
-  table.replaceChildren(cells("th", names.map((one) => one[1])), ...found.slice(0, most).map((i) => cells("td", names.map(([name]) => value(i, name)), numbers)));
+  table.replaceChildren(cells("th", names.map((one) => one[1]), numbers), ...found.slice(0, most).map((i) => cells("td", names.map(([name]) => value(i, name)), numbers)));
   document.getElementById("trials-count").textContent = `${whole.format(Math.min(most, found.length))} of ${whole.format(found.length)} trials`;
   document.getElementById("trials-more").hidden = found.length <= most;
 }
