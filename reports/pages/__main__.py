@@ -11,11 +11,11 @@ import duckdb
 
 from pages.build import build
 from pages.facts import load_facts
+from reports.answering import warn
 from reports.ask import QuestionError
 from reports.files import Folder, FolderError, results_folder
 from reports.listing import list_files
 from reports.load import open_results
-from reports.query import warn
 
 BUILD = Path(__file__).resolve().parents[1] / "build"
 LOOK_EVERY_S = 2.0
@@ -51,12 +51,12 @@ def _build(folder: Folder, given: argparse.Namespace) -> Path:
     with open_results(folder, raw=True) as loaded:
         warn(loaded, folder)
         load_facts(loaded.db, given.run)
-        group = _group(loaded.db, given.group)
         if (
             given.run
             and not loaded.db.execute("select 1 from runs where run_id = ?", [given.run]).fetchone()
         ):
             raise QuestionError(f"there is no run {given.run} in {folder.address}")
+        group = _group(loaded.db, given.group, given.run)
         files = build(loaded, given.to, group, _again(given), given.watch)
     for file in files:
         print(file)
@@ -64,11 +64,16 @@ def _build(folder: Folder, given: argparse.Namespace) -> Path:
     return files[-1] if group else files[0]
 
 
-def _group(db: duckdb.DuckDBPyConnection, given: str | None) -> str | None:
-    """The group's whole name. Raises QuestionError if no results are of it."""
+def _group(db: duckdb.DuckDBPyConnection, given: str | None, run: str | None) -> str | None:
+    """The group's whole name. Raises QuestionError if no results (of that run) are of it."""
     if not given:
         return None
-    rows = db.execute("select distinct group_id from trials order by 1").fetchall()
+    rows = db.execute(
+        "select distinct group_id from"
+        " (select run_id, group_id from trials union select run_id, group_id from stacks)"
+        " where run_id = coalesce($1, run_id) order by 1",
+        [run],
+    ).fetchall()
     known = [str(row[0]) for row in rows]
     found = [one for one in known if one == given or one.split("-")[0] == given]
     if not found:

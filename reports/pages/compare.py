@@ -16,10 +16,10 @@ from pages.answers import span
 from pages.facts import REPORTS, answer, load_facts
 from pages.names import NAMES
 from pages.render import render, script, write
+from reports.answering import warn
 from reports.ask import QuestionError
 from reports.files import FolderError, results_folder
 from reports.load import open_results
-from reports.query import warn
 
 BUILD = REPORTS / "build"
 Row = dict[str, Any]
@@ -51,7 +51,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         [program],
         a=given.a,
         b=given.b,
-        rows=rows,
+        rows=[row | {"title": _title(row["metric"])} for row in rows],
         told=told,
         random=any(row["weights"] == "random" for row in rows),
         program=Markup(program),
@@ -95,13 +95,20 @@ def sentences(rows: Sequence[Row]) -> list[Row]:
             }
         ]
     told: list[Row] = []
+    # Told where there are several: a stack and load alone would name two experiments.
+    setups = {_setup(row) for row in rows}
     for row in rows:
         if not row["distinguishable"]:
             continue
-        name = NAMES.get(row["metric"], (row["metric"],))[0]
         place = f"{row['stack']}, {row['interface']}, {row['load']}"
+        place += f", {_setup(row)}" if len(setups) > 1 else ""
         ratio = span(row["ratio_low"], row["ratio_high"])
-        told.append({"text": f"{place}: {name} in B is {ratio} that in A.", "answered": True})
+        told.append(
+            {
+                "text": f"{place}: {_title(row['metric'])} in B is {ratio} that in A.",
+                "answered": True,
+            }
+        )
     same = sum(row["distinguishable"] is False for row in rows)
     unknown = sum(row["distinguishable"] is None for row in rows)
     if same:
@@ -112,6 +119,15 @@ def sentences(rows: Sequence[Row]) -> list[Row]:
         text = f"{unknown} of {len(rows)} figures have too few blocks to tell."
         told.append({"text": text, "answered": False})
     return told
+
+
+def _setup(row: Row) -> str:
+    weights = " with random weights" if row["weights"] == "random" else ""
+    return f"{row['model']} {row['precision']}{weights} on {row['machine_name']}"
+
+
+def _title(metric: str) -> str:
+    return NAMES.get(metric, (metric,))[0]
 
 
 if __name__ == "__main__":

@@ -1,8 +1,12 @@
 -- Which groups are there, and what is asked in each?
-with known as (
-    select distinct group_id from trials
+with present as (
+    select distinct run_id, group_id from trials
     union
-    select distinct group_id from stacks
+    select distinct run_id, group_id from stacks
+), known as (
+    select distinct group_id
+    from present
+    where (select count(*) from chosen) = 0 or run_id in (select run_id from chosen)
 )
 select
     group_id,

@@ -1,5 +1,6 @@
 """What changed between two runs, on golden results."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -32,6 +33,37 @@ def test_a_change_is_told_with_its_interval(
     folder = golden(trials("alpha", (44, 40, 42)), **LATER)
     text = compared(folder, tmp_path, capsys, RUN, "bbbbbbb")
     assert "alpha, rest, closed-4: throughput in B is 1.80–2.23× that in A." in text
+
+
+def test_a_change_beyond_all_bounds_is_told(
+    golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Figures 10^600 apart, up and down: e^±700 stands for that. Broken by an exponential that
+    overflows, or by three hundred digits in a cell."""
+    more = {"latency_p50_ms": 1e300, "latency_p95_ms": None, "cpu_cores_used": None}
+    golden(trials("alpha", (1e-300, 1e-299, 1e-298), **more))
+    folder = golden(
+        trials("alpha", (1e300, 1e299, 1e298), **more | {"latency_p50_ms": 1e-300}), **LATER
+    )
+    text = compared(folder, tmp_path, capsys, RUN, LATER["run_id"])
+    assert "alpha, rest, closed-4: throughput in B is 1e+304× that in A." in text
+    assert "alpha, rest, closed-4: latency p50 in B is 9.9e-305× that in A." in text
+    assert not re.search(r"\d{20}", (tmp_path / "compare.html").read_text("utf-8"))
+
+
+def test_a_change_names_its_experiment(
+    golden: Golden, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One stack and load at two precisions: each change says at which. Broken by a sentence that
+    holds for either."""
+    int8 = {"precision": "int8"}
+    now = [row | {"trial_id": f"{row['trial_id']}.8"} | int8 for row in trials("alpha", (5, 5, 5))]
+    golden(trials("alpha", (20, 21, 22)) + now)
+    then = [row | {"throughput_per_s": 50.0} for row in now]
+    folder = golden(trials("alpha", (20, 21, 22)) + then, **LATER)
+    text = compared(folder, tmp_path, capsys, RUN, LATER["run_id"])
+    said = "alpha, rest, closed-4, resnet50 int8 on A CPU · 2 CPUs: throughput in B is 10.00× that"
+    assert said in text and "fp32" not in text
 
 
 def test_noise_is_no_change(
