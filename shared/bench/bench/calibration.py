@@ -5,14 +5,16 @@ truth; what the generator stamped is compared with it. The short form here prece
 long one, held against the goals, is in goals.py.
 """
 
+import contextlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bench.cpus import CpuSplit
-from bench.nullserver import Pace, open_load, taken
+from bench.errors import StackFailed
+from bench.nullserver import Pace, Taken, open_load, taken
 from bench.progress import Reporter
-from metrics import calibration_errors
+from metrics import MetricsError, calibration_errors
 
 PACE = Pace(delay_ms=2, gap_ms=10, chunks=32)
 FIGURES = ("latency", "ttft", "itl")
@@ -52,7 +54,7 @@ SHORT = (
 # Offered rates of unary requests that are tried for the generator's ceiling, one after the other.
 LADDER = (1000, 2000, 4000, 6000, 8000, 12000, 16000)
 SHORT_LADDER = (1000, 4000)
-RATE_TRIES = 4
+TRIES = 4
 STEAL_LIMIT = 0.01  # share of the CPUs that a hypervisor took, above which a run tells nothing
 
 
@@ -60,13 +62,26 @@ def measure_case(case: Case, k6: Path, cpus: CpuSplit, span: Span) -> dict[str, 
     """Run one case. Returns its row in run.json's `calibration`; times in ms.
 
     Errors are stamps here minus stamps there; `late` is actual minus intended start. Raises
-    StackFailed if k6 or the null server fails.
+    StackFailed if k6 or the null server fails, or if no try had a single answer in its window.
     """
     load = open_load(case.rate_per_s, case.users, span.warmup_s + span.window_s)
-    with taken(
-        k6, cpus, PACE, case.protocol, load, warmup_s=span.warmup_s, window_s=span.window_s
-    ) as found:
-        errors = calibration_errors(found.load)
+    for _ in range(TRIES):
+        # A machine that stands still for a second sends nothing in it.
+        with (
+            contextlib.suppress(MetricsError),
+            taken(
+                k6, cpus, PACE, case.protocol, load, warmup_s=span.warmup_s, window_s=span.window_s
+            ) as found,
+        ):
+            return row_of(case, span, found, calibration_errors(found.load))
+    raise StackFailed(
+        f"calibration: {case.protocol} at {case.rate_per_s:g}/s: not one request was answered in"
+        f" {TRIES} tries: something else takes the CPUs of this machine; end it, or try again later"
+    )
+
+
+def row_of(case: Case, span: Span, found: Taken, errors: list[dict[str, Any]]) -> dict[str, Any]:
+    """A case's row from what was taken and its errors, one entry a figure."""
     row: dict[str, Any] = {
         "protocol": case.protocol,
         "rate_per_s": case.rate_per_s,
@@ -104,7 +119,7 @@ def sent_on_time(rate: float, k6: Path, cpus: CpuSplit, span: Span) -> bool:
 
     A failed try in which a hypervisor took CPU says nothing about the generator: it is repeated.
     """
-    for _ in range(RATE_TRIES):
+    for _ in range(TRIES):
         row = measure_case(Case("http", rate, users=512), k6, cpus, span)
         if not row["dropped"] and row["late_error_p99_ms"] <= 5:
             return True

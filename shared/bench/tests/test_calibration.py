@@ -1,7 +1,9 @@
 """Calibration and interface overhead against the real null server and its own record."""
 
+import contextlib
 import json
 import statistics
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,12 @@ from rich.console import Console
 
 from bench import calibration, goals, overhead
 from bench.cpus import split_cpus
+from bench.errors import StackFailed
 from bench.goals import Goal, goals_of, kept
-from bench.nullserver import Pace, taken
+from bench.nullserver import Pace, Taken, taken
 from bench.paths import BUILD
 from bench.progress import Reporter
+from metrics import Load, MetricsError
 from reports.validate import faults
 
 K6 = BUILD / "tools" / "bin" / "k6"
@@ -91,7 +95,7 @@ def test_the_long_form_tries_all_protocols_and_keeps_every_run(
             [(0, 0.3), (9, 0.3), (0, 0.0), (9, 0.0)], 2000.0, id="a stolen try is repeated"
         ),
         pytest.param([(0, 0.0), (9, 0.0)], 1000.0, id="a failure of its own is final"),
-        pytest.param([(9, 0.3)] * calibration.RATE_TRIES, 0.0, id="not for ever"),
+        pytest.param([(9, 0.3)] * calibration.TRIES, 0.0, id="not for ever"),
     ],
 )
 def test_steal_does_not_end_the_search_for_the_highest_rate(
@@ -110,6 +114,36 @@ def test_steal_does_not_end_the_search_for_the_highest_rate(
         span = calibration.SHORT_SPAN
         found = calibration.highest_rate(K6, split_cpus({}), report, (1000, 2000, 4000), span)
     assert found == reached and not list(left), "other tries than these"
+
+
+@pytest.mark.parametrize("frozen", [1, calibration.TRIES])
+def test_a_machine_that_stands_still_is_said_or_waited_for(
+    frozen: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where a hypervisor takes the CPUs for a whole window, no request of it is answered. Broken by
+    a run that ends with a traceback at its calibration."""
+    tries: list[int] = []
+
+    @contextlib.contextmanager
+    def nothing(*_: object, **__: object) -> Generator[Taken]:
+        tries.append(1)
+        yield Taken(Load(Path("requests"), Path("log"), (0, 1)), 0, 0, 0.1, 0.9)
+
+    def errors(_: Load) -> list[dict[str, Any]]:
+        if len(tries) <= frozen:
+            raise MetricsError("no request matches the null server's record")
+        return [{"figure": "late", "samples": 9, "p50_ms": 1.0, "p99_ms": 2.0, "max_ms": 3.0}]
+
+    monkeypatch.setattr(calibration, "taken", nothing)
+    monkeypatch.setattr(calibration, "calibration_errors", errors)
+    case, cpus, span = calibration.SHORT[0], split_cpus({}), calibration.SHORT_SPAN
+    if frozen < calibration.TRIES:
+        row = calibration.measure_case(case, K6, cpus, span)
+        assert row["late_error_p99_ms"] == 2 and len(tries) == frozen + 1
+        return
+    with pytest.raises(StackFailed, match="not one request was answered in 4 tries"):
+        calibration.measure_case(case, K6, cpus, span)
+    assert len(tries) == frozen
 
 
 def check_overhead(found: dict[str, Any], requests: Path, log: Path, size: int) -> None:
