@@ -4,14 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
-	"google.golang.org/grpc"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"study/k6/clock"
 )
 
 // neverAnswered is the status of a request whose answer did not come, or not whole.
@@ -64,7 +60,7 @@ func expired(ctx context.Context) bool {
 // connections are one user's own: kept open and reused, unless the plan wants new ones.
 type connections struct {
 	transport *http.Transport
-	channels  map[string]*grpc.ClientConn
+	channels  map[string]*channel
 	sockets   map[string]*websocket.Conn
 	buffer    []byte // what streams are read into
 	timeout   float64
@@ -73,7 +69,7 @@ type connections struct {
 func newConnections(plan *Plan) *connections {
 	return &connections{
 		transport: newTransport(plan.NewConnections),
-		channels:  map[string]*grpc.ClientConn{},
+		channels:  map[string]*channel{},
 		sockets:   map[string]*websocket.Conn{},
 		buffer:    make([]byte, 64<<10),
 		timeout:   plan.TimeoutS,
@@ -83,7 +79,7 @@ func newConnections(plan *Plan) *connections {
 func (c *connections) close() {
 	c.transport.CloseIdleConnections()
 	for target, channel := range c.channels {
-		_ = channel.Close()
+		_ = channel.conn.Close()
 		delete(c.channels, target)
 	}
 	for url, socket := range c.sockets {
@@ -91,8 +87,3 @@ func (c *connections) close() {
 		delete(c.sockets, url)
 	}
 }
-
-// firstByte is stamped by the goroutine that reads the connection.
-type firstByte struct{ at atomic.Int64 }
-
-func (f *firstByte) stamp() { f.at.CompareAndSwap(0, clock.Now()) }

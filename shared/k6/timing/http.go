@@ -148,3 +148,8 @@ func (x *exchange) readBody(response *http.Response) (err error) {
 	}
 	return err
 }
+
+// firstByte is stamped by the goroutine that reads the connection.
+type firstByte struct{ at atomic.Int64 }
+
+func (f *firstByte) stamp() { f.at.CompareAndSwap(0, clock.Now()) }

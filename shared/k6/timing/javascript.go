@@ -9,7 +9,6 @@ import (
 
 	"github.com/grafana/sobek"
 	"go.k6.io/k6/v2/js/common"
-	"google.golang.org/grpc/metadata"
 )
 
 // payloadsValue is these payloads as k6.js sees them: {index, name, bytes, text()}.
@@ -121,13 +120,14 @@ func (m *module) encodeGRPC(object *sobek.Object, text func(string) string, stre
 	if err != nil {
 		return nil, err
 	}
-	meta := metadata.MD{}
+	var metadata [][2]string
 	if values, ok := object.Get("metadata").(*sobek.Object); ok {
 		for _, name := range values.Keys() {
-			meta.Set(name, values.Get(name).String())
+			metadata = append(metadata, [2]string{name, values.Get(name).String()})
 		}
 	}
-	return &grpcRequest{text("target"), text("method"), message, meta, method.Output(), stream}, nil
+	header := callHeader(text("target"), text("method"), metadata)
+	return &grpcRequest{text("target"), header, prefixed(message), method.Output(), stream}, nil
 }
 
 // turn is one exchange as js/study.js sees it: {payloads, response, failed}.
