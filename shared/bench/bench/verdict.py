@@ -30,8 +30,10 @@ DEGRADED = (
 # A trial with more errors than this measures failing, not serving. Refusals under an open load are
 # answers of a kind: they cost goodput, and the row says SATURATED.
 ERROR_SHARE = 0.01
-# The generator sends this much later than scheduled, at the 99th percentile, with a user free.
+# The generator sends this much later than scheduled, at the 99th percentile, with a user free; where
+# answers take long, this share of the median one (to its first token, where there are tokens).
 LATE_MS = 5.0
+LATE_SHARE = 0.01
 GENERATOR_SHARE = 0.70
 STEAL_SHARE = 0.01
 # CPU seconds of other processes per second, while the machine should be quiet.
@@ -127,7 +129,8 @@ def judge(
     if hits > ERROR_SHARE * offered and load.cache != "expected":
         reasons["UNEQUAL_WORK"] = f"the server says that it took {hits:.0f} answers from a cache"
     late = figures.get("generator_late_p99_ms")
-    if overloaded and late is not None and late > LATE_MS:
+    median_ms = figures.get("ttft_p50_ms") or figures.get("latency_p50_ms") or 0.0
+    if overloaded and late is not None and late > max(LATE_MS, LATE_SHARE * median_ms):
         reasons["GENERATOR_LATE"] = f"requests left {late:.0f} ms late (p99) with a user free"
     if burst:
         if figures.get("before_burst_p95_ms") is None:

@@ -45,6 +45,9 @@ SEARCH = Load("search", "search", arrivals="constant", low=0.1, high=1.2)
 BURST = Load(
     "burst", "burst", arrivals="constant", share=0.5, burst_share=3.0, burst_s=3, after_s=30
 )
+# 1% of an answer of 3 s, but a tenth of the time to its first token.
+LATE = {"generator_late_p99_ms": 30.0}
+SLOW_STREAM = {"latency_p50_ms": 9000.0, "ttft_p50_ms": 300.0}
 GOOD = {
     "offered": 200,
     "errors": 0,
@@ -323,6 +326,9 @@ def test_what_lost_its_environment_is_ended_too(tmp_path: Path) -> None:
         (CACHING, {"cache_hits": 50.0}, QUIET, "VALID", None),
         (OPEN, {"errors": 5, "dropped": 5}, QUIET, "INVALID", "DROPPED_ITERATIONS"),
         (OPEN, {"generator_late_p99_ms": 30.0}, QUIET, "INVALID", "GENERATOR_LATE"),
+        (OPEN, {**LATE, "latency_p50_ms": 2900.0}, QUIET, "INVALID", "GENERATOR_LATE"),
+        (OPEN, {**LATE, "latency_p50_ms": 3100.0}, QUIET, "VALID", None),
+        (OPEN, {**LATE, **SLOW_STREAM}, QUIET, "INVALID", "GENERATOR_LATE"),
         (CLOSED, {"latency_p95_ms": None, "offered": 40}, QUIET, "DEGRADED", "TOO_FEW_SAMPLES"),
         (CLOSED, {"generator_cpu_share": 0.8}, QUIET, "DEGRADED", "NEAR_GENERATOR_CEILING"),
         (OPEN, {"backlog_slope": 0.3}, QUIET, "DEGRADED", "SATURATED"),
