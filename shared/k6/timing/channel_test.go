@@ -75,18 +75,83 @@ func calling(t *testing.T, target string, message []byte, streams bool) (*connec
 // that isn't counted, or not given back, hangs here.
 func TestLargeMessagesPass(t *testing.T) {
 	sent := bytes.Repeat([]byte("0123456789abcdef"), 400_000)
-	target, _ := serveCalls(t, func(_ any, stream grpc.ServerStream) error {
-		message, err := asked(stream)
-		if err != nil {
-			return err
+	for name, windows := range map[string][]grpc.ServerOption{
+		"as grpc-go sets them": nil,
+		"a call's is small":    {grpc.InitialWindowSize(64 << 10), grpc.InitialConnWindowSize(16 << 20)},
+		"the connection's is":  {grpc.InitialWindowSize(16 << 20), grpc.InitialConnWindowSize(64 << 10)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			target, _ := serveCalls(t, func(_ any, stream grpc.ServerStream) error {
+				message, err := asked(stream)
+				if err != nil {
+					return err
+				}
+				return stream.SendMsg(message)
+			}, windows...)
+			_, call := calling(t, target, sent, false)
+			for range 3 {
+				if x := call(); x.fault != "" || !bytes.Equal(x.body, sent) || x.bytes != int64(len(sent)) {
+					t.Fatalf("%d of %d bytes came back, fault %q", len(x.body), len(sent), x.fault)
+				}
+			}
+		})
+	}
+}
+
+// A server may allow a call less than HTTP/2's first 65,535 bytes, and then more: no byte is sent that it has not allowed.
+// This client gives back what it read, before a server has used its own allowance up.
+func TestWindowsAreKept(t *testing.T) {
+	const first, more = 100, 300
+	var received, returned atomic.Int64
+	target := serveConnections(t, func(conn net.Conn, _ int) {
+		f := http2.NewFramer(conn, conn)
+		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
 		}
-		return stream.SendMsg(message)
+		_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: first})
+		allowed := int64(0)
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch part := frame.(type) {
+			case *http2.HeadersFrame:
+				allowed = received.Load() + first
+			case *http2.WindowUpdateFrame:
+				returned.Add(int64(part.Increment))
+			case *http2.DataFrame:
+				received.Add(int64(len(part.Data())))
+				if received.Load() > allowed {
+					_ = f.WriteGoAway(part.StreamID, http2.ErrCodeFlowControl, nil)
+					return
+				}
+				if !part.StreamEnded() {
+					allowed += more
+					_ = f.WriteWindowUpdate(part.StreamID, more)
+					continue
+				}
+				goodHead(f, part.StreamID)
+				_ = f.WriteData(part.StreamID, false, prefixed(nil))
+				head(f, part.StreamID, true, "grpc-status", "0")
+			}
+		}
 	})
-	_, call := calling(t, target, sent, false)
-	for range 3 {
-		if x := call(); x.fault != "" || !bytes.Equal(x.body, sent) || x.bytes != int64(len(sent)) {
-			t.Fatalf("%d of %d bytes came back, fault %q", len(x.body), len(sent), x.fault)
+	c, call := calling(t, target, make([]byte, 1000), false)
+	for range 2 {
+		if x := call(); x.fault != "" {
+			t.Fatalf("after %d bytes: %+v", received.Load(), x.record)
 		}
+	}
+	greeted := returned.Load()
+	c.channels[target].taken = largestWindow / 2
+	for range 2 { // the server has seen what came with the first one when it answers the second
+		if x := call(); x.fault != "" {
+			t.Fatalf("%+v", x.record)
+		}
+	}
+	if returned.Load()-greeted < largestWindow/2 {
+		t.Errorf("only %d bytes were given back", returned.Load()-greeted)
 	}
 }
 
@@ -170,6 +235,42 @@ func TestAnEarlyRefusalEndsTheCall(t *testing.T) {
 		if x := call(); x.status != 8 || (x.connect == 0) != (i > 0) {
 			t.Fatalf("call %d: %+v", i, x.record)
 		}
+	}
+}
+
+// … and the server is told that no more of that request will come, or it would wait for it.
+func TestARequestThatIsNotSentToItsEndIsCancelled(t *testing.T) {
+	cancelled := make(chan uint32, 1)
+	target := serveConnections(t, func(conn net.Conn, _ int) {
+		f := http2.NewFramer(conn, conn)
+		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
+		}
+		_ = f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch frame.(type) {
+			case *http2.HeadersFrame:
+				head(f, 1, true, ":status", "200", "content-type", "application/grpc", "grpc-status", "8")
+			case *http2.RSTStreamFrame:
+				cancelled <- frame.Header().StreamID
+			}
+		}
+	})
+	_, call := calling(t, target, make([]byte, 1<<20), false)
+	if x := call(); x.status != 8 {
+		t.Fatalf("%+v", x.record)
+	}
+	select {
+	case id := <-cancelled:
+		if id != 1 {
+			t.Errorf("call %d was cancelled, not 1", id)
+		}
+	case <-time.After(5 * time.Second):
+		t.Error("nothing was cancelled")
 	}
 }
 
