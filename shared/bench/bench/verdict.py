@@ -30,8 +30,8 @@ DEGRADED = (
 # A trial with more errors than this measures failing, not serving. Refusals under an open load are
 # answers of a kind: they cost goodput, and the row says SATURATED.
 ERROR_SHARE = 0.01
-# The generator sends this much later than scheduled, at the 99th percentile, with a user free; where
-# answers take long, this share of the median one (to its first token, where there are tokens).
+# The generator sends this much later than scheduled, at the 99th percentile, with a user free;
+# where answers take long, this share of the median one (to its first token, if it has tokens).
 LATE_MS = 5.0
 LATE_SHARE = 0.01
 GENERATOR_SHARE = 0.70

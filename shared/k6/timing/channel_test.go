@@ -98,6 +98,44 @@ func TestLargeMessagesPass(t *testing.T) {
 	}
 }
 
+// A call that may send more, as new settings say, is still held back by its connection's window.
+func TestTheConnectionsWindowIsKept(t *testing.T) {
+	const granted = 50_000
+	var received, allowed atomic.Int64
+	allowed.Store(65535)
+	target := serveConnections(t, func(conn net.Conn, _ int) {
+		f := http2.NewFramer(conn, conn)
+		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
+		}
+		_ = f.WriteSettings()
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch part := frame.(type) {
+			case *http2.HeadersFrame:
+				_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
+			case *http2.DataFrame:
+				if received.Add(int64(len(part.Data()))) == allowed.Load() {
+					allowed.Add(granted)
+					_ = f.WriteWindowUpdate(0, granted)
+				}
+				if part.StreamEnded() {
+					goodHead(f, part.StreamID)
+					_ = f.WriteData(part.StreamID, false, prefixed(nil))
+					head(f, part.StreamID, true, "grpc-status", "0")
+				}
+			}
+		}
+	})
+	_, call := calling(t, target, make([]byte, 100_000), false)
+	if x := call(); x.fault != "" || received.Load() > allowed.Load() || allowed.Load() != 65535+granted {
+		t.Fatalf("%d bytes sent, %d allowed: %+v", received.Load(), allowed.Load(), x.record)
+	}
+}
+
 // A server may allow a call less than HTTP/2's first 65,535 bytes, and then more: no byte is sent that it has not allowed.
 // This client gives back what it read, before a server has used its own allowance up.
 func TestWindowsAreKept(t *testing.T) {
