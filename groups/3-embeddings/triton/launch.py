@@ -15,6 +15,7 @@ import string
 import sys
 import sysconfig
 import tempfile
+from array import array
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -163,6 +164,24 @@ def optimization(read: Settings, most_tokens: int) -> str:
     )
 
 
+def warm_up_files(repository: Path, limit: int, dimensions: int) -> None:
+    """What `encoder` and `pool` are warmed up with: one text of `limit` tokens, in tensors as large
+    as the largest request makes them. What is padding is zero, and takes no room on the disk.
+    """
+    mask = array("q", [1]) * limit
+    tokens = MOST_TEXTS * limit
+    for step, name, begins, items in (
+        ("encoder", "attention_mask", mask, tokens),
+        ("pool", "attention_mask", mask, tokens),
+        ("pool", "token_embeddings", array("f", [1]) * dimensions, tokens * dimensions),
+    ):
+        folder = repository / step / "warmup"
+        folder.mkdir(exist_ok=True)
+        with (folder / name).open("wb") as file:
+            begins.tofile(file)
+            file.truncate(items * begins.itemsize)
+
+
 def model_repository(read: Settings) -> Path:
     """A copy of model_repository/ with the $names in its configurations filled in."""
     repository = read.state_dir / "model_repository"
@@ -179,6 +198,7 @@ def model_repository(read: Settings) -> Path:
         "queue": read.queue,
         "device": read.device,
         "dimensions": str(told["dimensions"]),
+        "most_tokens": str(MOST_TEXTS * told["max_tokens"]),
         "pad_id": str(told["pad_id"]),
         "model_dir": str(read.model_dir),
         "model_file": str(read.model_file),
@@ -189,6 +209,7 @@ def model_repository(read: Settings) -> Path:
     for config in repository.rglob("*.pbtxt"):
         config.write_text(string.Template(config.read_text()).substitute(names))
     (repository / "encoder" / "1" / "model.onnx").symlink_to(read.model_file)
+    warm_up_files(repository, told["max_tokens"], told["dimensions"])
     (repository / "embed" / "1").mkdir(exist_ok=True)  # a version folder, empty for an ensemble
     return repository
 
@@ -214,6 +235,8 @@ def main() -> None:
     )
     # The tokenizer's own threads, one pool a process; the processes are what runs in parallel.
     env["RAYON_NUM_THREADS"] = "1"
+    # Large tensors go back to the system when they are freed: glibc would by and by keep them.
+    env.setdefault("MALLOC_MMAP_THRESHOLD_", str(4 << 20))
     if in_image():
         read.engines.mkdir(parents=True, exist_ok=True)
         server, backends = IMAGE_ROOT / "bin" / "tritonserver", IMAGE_ROOT / "backends"

@@ -5,6 +5,7 @@ Each configuration is read with Triton's own schema, which refuses a misspelt or
 
 import importlib.util
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from google.protobuf import text_format
 from tritonclient.grpc import model_config_pb2
 
 STACK = Path(__file__).resolve().parents[1]
+BYTES = {model_config_pb2.TYPE_INT64: 8, model_config_pb2.TYPE_FP32: 4}
 
 
 class Became(Exception):
@@ -109,6 +111,25 @@ def test_tensorrt_is_told_every_shape_that_can_come(
     assert (tmp_path / "kept").is_dir()
     assert {tensor.name for tensor in encoder.input} == {"input_ids", "attention_mask"}
     assert encoder.max_batch_size == 128
+
+
+def test_warm_up_is_as_large_as_the_largest_request(
+    launch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Breaks if the limit of texts or of tokens changes in one place only: then shared memory grows
+    when the first large request comes, or Triton finds too little in a file and does not start."""
+    configured(launch, tmp_path / "state", monkeypatch)
+    for step in ("encoder", "pool"):
+        folder = tmp_path / "state" / "model_repository" / step
+        text = (folder / "config.pbtxt").read_text()
+        config = text_format.Parse(text, model_config_pb2.ModelConfig())
+        (warm,) = config.model_warmup
+        assert set(warm.inputs) == {tensor.name for tensor in config.input}
+        for tensor in warm.inputs.values():
+            assert tensor.dims[0] == config.max_batch_size * 120
+            if tensor.input_data_file:
+                size = (folder / "warmup" / tensor.input_data_file).stat().st_size
+                assert size == math.prod(tensor.dims) * BYTES[tensor.data_type]
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,10 @@ def shared_memory(pid: int) -> list[str]:
     return [name for name in os.listdir("/dev/shm") if name.startswith(f"triton-{pid}-")]
 
 
+def shared_bytes(pid: int) -> int:
+    return sum(Path("/dev/shm", name).stat().st_size for name in shared_memory(pid))
+
+
 def tokenized(server: Any) -> float:
     """How many requests have left the first step."""
     text = httpx.get(f"http://127.0.0.1:{server.port('metrics')}/metrics").text
@@ -55,8 +59,11 @@ def test_sigterm_answers_what_is_in_flight_and_leaves_nothing(
         assert shared_memory(server.pid) == []
 
 
-def test_a_start_removes_what_a_killed_server_left(start_server: Any):
-    """The bug this would catch: each kill costs memory until the machine restarts."""
+def test_a_start_removes_what_a_killed_server_left(start_server: Any, body: Any):
+    """The bug this would catch: each kill costs memory until the machine restarts.
+
+    And what it takes itself is there when it is ready: the largest request adds next to nothing.
+    """
     with start_server() as server:
         killed = server.pid
         os.killpg(killed, signal.SIGKILL)  # its Python processes too: else they tidy up after it
@@ -64,7 +71,13 @@ def test_a_start_removes_what_a_killed_server_left(start_server: Any):
         assert shared_memory(killed), "it left nothing: the test shows nothing"
     with start_server() as server:
         assert shared_memory(killed) == []
-        assert shared_memory(server.pid)
+        ready = shared_bytes(server.pid)
+        largest = body([LONG] + ["a"] * 127)
+        reply = httpx.post(
+            server.url + PATH, content=largest.content, headers=largest.headers, timeout=60
+        )
+        assert reply.status_code == 200
+        assert 0 < shared_bytes(server.pid) < 1.05 * ready
 
 
 @pytest.mark.parametrize(

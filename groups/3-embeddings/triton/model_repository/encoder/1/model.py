@@ -22,7 +22,7 @@ COUNTERS = {
 
 class TritonPythonModel:
     def initialize(self, args: dict[str, str]) -> None:
-        """Load the model and run it once. Raises RuntimeError if the device isn't used."""
+        """Load the model. Raises RuntimeError if the device isn't used."""
         config = json.loads(args["model_config"])
         settings = {name: value["string_value"] for name, value in config["parameters"].items()}
         self.limits = Limits(
@@ -35,6 +35,8 @@ class TritonPythonModel:
         options.inter_op_num_threads = 1
         # A thread that spins would take the CPU from the other steps.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # A plan of memory for each shape would be kept for ever, and hardly two batches have one shape.
+        options.enable_mem_pattern = False
         provider = PROVIDERS[settings["device"]]
         self.session = onnxruntime.InferenceSession(
             Path(settings["model"]), options, providers=[provider]
@@ -53,8 +55,6 @@ class TritonPythonModel:
             name: family.Metric(labels=labels) for name, family in self.families.items()
         }
         self.turn = (Path(args["model_repository"]) / "turn.lock").open("w")
-        warm = np.full((self.limits.texts, 2), self.pad_id, np.int64)
-        self.run(warm, np.ones_like(warm))
 
     def execute(self, requests: list) -> list:
         """Run all rows of all requests, like lengths together; each request gets its own back."""
