@@ -9,11 +9,20 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from prometheus_client import REGISTRY
+
 from batcher import Batcher
 from errors import RequestError
 from waiting import Limits, Waiting
 
 BAD, SLOW = 13, 7
+COUNTED = (
+    "tokens_total",
+    "padded_tokens_total",
+    "batch_texts_count",
+    "queue_seconds_count",
+    "inference_seconds_count",
+)
 release = threading.Event()
 
 
@@ -28,6 +37,7 @@ def embed(texts: Sequence[list[int]]) -> np.ndarray:
 async def main() -> None:
     batcher = Batcher(embed, 1, Waiting(Limits(9, 99, 99), 0), lambda: None)
     facts: dict[str, object] = {"right": [v.tolist() for v in await batcher.embed([[1, 2], [3]])]}
+    facts["counted"] = {name: REGISTRY.get_sample_value(f"embed_{name}") for name in COUNTED}
     together = [batcher.embed([[1]]), batcher.embed([[BAD]])]  # one batch
     failed = await asyncio.gather(*together, return_exceptions=True)
     facts["failed"] = [

@@ -5,6 +5,7 @@ happens is decided by the order of things and not by how fast the machine is.
 import asyncio
 import contextlib
 import os
+import socket
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -13,6 +14,8 @@ import httpx
 import pytest
 
 QUEUE = 8  # single texts
+BULK = 64  # texts of one larger request; two of them and HOLDING fill the queue of those
+BUFFERED = 100_000  # bytes of all bodies that are being received
 HOLDING = 24  # texts of one batch: two seconds of one CPU, a fifth of one on a fast machine
 
 
@@ -25,6 +28,10 @@ def one_worker() -> Iterator[None]:
         "WORKERS": "1",
         "MAX_BATCH": str(HOLDING),
         "BATCH_TOKENS": "20000",
+        "BULK_QUEUE_TEXTS": str(HOLDING + 2 * BULK),
+        "MAX_BUFFERED_BYTES": str(BUFFERED),
+        "HEADER_TIMEOUT_S": "3",
+        "BODY_TIMEOUT_S": "3",
     }
     with pytest.MonkeyPatch.context() as patch:
         for name, value in knobs.items():
@@ -129,11 +136,13 @@ def test_grpc_stands_in_the_same_queue(server: Any, pb: Any, embed_over: Callabl
 
 
 def test_singles_pass_bulk_requests(server: Any):
-    """A single text is answered before the 128 that came first, and they are answered too.
+    """A single text is answered before the 128 that came first, and they are answered too. The queue
+    of larger requests has a limit of its own.
 
-    Breaks with one queue for both: then it waits for all of them.
+    Breaks with one queue for both: then it waits for all of them. And with a limit for single
+    texts only: then uploads fill the memory.
     """
-    texts = [f"number {i}: " + "many words " * 20 for i in range(64)]
+    texts = [f"number {i}: " + "many words " * 20 for i in range(BULK)]
 
     async def scenario(client: httpx.AsyncClient) -> None:
         async with held(client):
@@ -146,6 +155,8 @@ def test_singles_pass_bulk_requests(server: Any):
                 return await figure(client, "embed_pending_texts") == HOLDING + 2 * len(texts)
 
             await until(all_wait)
+            one_more = await client.post("/v1/embeddings", json={"input": ["rain", "snow"]})
+            assert one_more.status_code == 503 and "several texts" in one_more.text
             answered: list[httpx.Response] = []
             await ask(client, answered)
             assert answered[0].status_code == 200
@@ -157,7 +168,7 @@ def test_singles_pass_bulk_requests(server: Any):
 
 def test_abandoned_requests_cost_nothing(server: Any):
     """What a caller that left had sent is not executed. Breaks if its texts stay in the queue."""
-    texts = [f"number {i}: " + "many words " * 20 for i in range(64)]
+    texts = [f"number {i}: " + "many words " * 20 for i in range(BULK)]
 
     async def scenario(client: httpx.AsyncClient) -> None:
         executed_before = await figure(client, "embed_batch_texts_sum")
@@ -178,3 +189,31 @@ def test_abandoned_requests_cost_nothing(server: Any):
         assert executed == HOLDING + 2
 
     run(scenario, server.url)
+
+
+def test_bodies_have_a_limit_together(server: Any):
+    """Too many bytes at a time are refused for now, and what was received makes room again.
+
+    Breaks if uploads that are each allowed can fill the memory, or if the room is never given back.
+    """
+    with httpx.Client(base_url=server.url, timeout=60) as client:
+        for _ in range(3):
+            refused = client.post("/v1/embeddings", json={"input": ["word " * 10_000] * 3})
+            assert refused.status_code == 503 and "uploads" in refused.text
+            assert refused.headers["retry-after"].isdigit()
+            served = client.post("/v1/embeddings", json={"input": "word " * 10_000})
+            assert served.status_code == 200, served.text
+
+
+def test_slow_senders_are_sent_away(server: Any):
+    """One that sends no headers is cut off, one that stops within its body is told why.
+
+    Breaks if either keeps its connection for ever: a thousand of them are all that it takes.
+    """
+    address = ("127.0.0.1", server.port("http"))
+    with socket.create_connection(address, 60) as silent, socket.create_connection(address) as slow:
+        slow.settimeout(60)
+        slow.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n{")
+        said = slow.recv(65536)
+        assert b" 408 " in said and b"slow_body" in said
+        assert silent.recv(1) == b""

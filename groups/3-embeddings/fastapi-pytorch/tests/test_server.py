@@ -90,6 +90,10 @@ def test_options(http: httpx.Client, embed: Any):
     few = vectors(http.post("/v1/embeddings", json={"input": "rain on the roof", "dimensions": 64}))
     assert len(few[0]) == 64 and drift(few[0], whole[:64]) < 1e-6
     assert abs(np.linalg.norm(few[0]) - 1) < 1e-5
+    padded = {"input": ["rain on the roof", "rain"], "normalize": False}
+    assert np.allclose(vectors(http.post("/v1/embeddings", json=padded))[0], raw, atol=1e-5)
+    shorter = vectors(http.post("/v1/embeddings", json={**padded, "input": "rain"}))[0]
+    assert np.allclose(vectors(http.post("/v1/embeddings", json=padded))[1], shorter, atol=1e-5)
     over_grpc = embed("rain on the roof", dimensions=64, normalize=False).embeddings[0].values
     assert np.allclose(over_grpc, raw[:64], atol=1e-6)
     long = {"input": "word " * 400, "truncate": False}

@@ -170,9 +170,10 @@ def test_what_nobody_waits_for_is_left_out(code: Any):
 
 
 def test_a_batch_that_fails_and_one_that_nobody_waits_for():
-    """The texts of a failed batch are told so, all of them, and the worker goes on.
+    """The texts of a failed batch are told so, all of them, and the worker goes on. Before that: by
+    hand, what a batch of two texts, of 2 tokens and of 1, counts as.
 
-    Breaks if an exception, or an answer that nobody takes any more, ends the worker: then the
+    Breaks if padding is left out of the padded tokens or a text out of what it waited, and if an exception, or an answer that nobody takes any more, ends the worker: then the
     server accepts requests and answers none.
     """
     environment = ensure_environment(STACK, "cpu", Reporter(Console(quiet=True)))
@@ -187,6 +188,13 @@ def test_a_batch_that_fails_and_one_that_nobody_waits_for():
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout) == {
         "right": [[3.0], [3.0]],
+        "counted": {
+            "tokens_total": 3.0,
+            "padded_tokens_total": 4.0,
+            "batch_texts_count": 1.0,
+            "queue_seconds_count": 2.0,
+            "inference_seconds_count": 2.0,
+        },
         "failed": [["inference_failed", "the inference failed: no room"]] * 2,
         "healthy after": False,
         "next": [[5.0]],
