@@ -8,7 +8,6 @@ import threading
 from collections.abc import Sequence
 
 import numpy as np
-
 from prometheus_client import REGISTRY
 
 from batcher import Batcher

@@ -136,8 +136,8 @@ def test_grpc_stands_in_the_same_queue(server: Any, pb: Any, embed_over: Callabl
 
 
 def test_singles_pass_bulk_requests(server: Any):
-    """A single text is answered before the 128 that came first, and they are answered too. The queue
-    of larger requests has a limit of its own.
+    """A single text is answered before the 128 that came first, and they are answered too. The
+    queue of larger requests has a limit of its own.
 
     Breaks with one queue for both: then it waits for all of them. And with a limit for single
     texts only: then uploads fill the memory.

@@ -173,8 +173,9 @@ def test_a_batch_that_fails_and_one_that_nobody_waits_for():
     """The texts of a failed batch are told so, all of them, and the worker goes on. Before that: by
     hand, what a batch of two texts, of 2 tokens and of 1, counts as.
 
-    Breaks if padding is left out of the padded tokens or a text out of what it waited, and if an exception, or an answer that nobody takes any more, ends the worker: then the
-    server accepts requests and answers none.
+    Breaks if padding is left out of the padded tokens or a text out of what it waited, and if an
+    exception, or an answer that nobody takes any more, ends the worker: then the server accepts
+    requests and answers none.
     """
     environment = ensure_environment(STACK, "cpu", Reporter(Console(quiet=True)))
     done = subprocess.run(

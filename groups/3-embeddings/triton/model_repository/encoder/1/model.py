@@ -35,7 +35,7 @@ class TritonPythonModel:
         options.inter_op_num_threads = 1
         # A thread that spins would take the CPU from the other steps.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        # A plan of memory for each shape would be kept for ever, and hardly two batches have one shape.
+        # A plan of memory for each shape would be kept for ever, and batches have hundreds.
         options.enable_mem_pattern = False
         provider = PROVIDERS[settings["device"]]
         self.session = onnxruntime.InferenceSession(
