@@ -38,14 +38,16 @@
         );
 
       shell =
-        pkgs: more:
+        pkgs: more: needed:
         let
-          # What Python's binary wheels expect of any Linux: C++, zlib, and for Triton's Python processes libpython.
-          libraries = lib.makeLibraryPath [
-            pkgs.stdenv.cc.cc.lib
-            pkgs.zlib
-            pkgs.python312
-          ];
+          # What Python's binary wheels expect of any Linux, and what a stack's expect beyond that.
+          libraries = lib.makeLibraryPath (
+            [
+              pkgs.stdenv.cc.cc.lib
+              pkgs.zlib
+            ]
+            ++ needed
+          );
         in
         pkgs.mkShell (
           {
@@ -93,15 +95,21 @@
           }
         );
 
-      # What provides a command that a stack.toml requires. A new one fails here, not in somebody's shell.
-      providers = pkgs: { java = pkgs.jdk17_headless; };
+      # What provides a command or a library that a stack.toml requires. A new one fails here, not in somebody's shell.
+      providers = pkgs: {
+        command.java = pkgs.jdk17_headless;
+        shared_library = {
+          "libnuma.so.1" = pkgs.numactl;
+          "libpython{python}.so.1.0" = pkgs.python312;
+        };
+      };
       needs =
-        pkgs: stack:
+        pkgs: kind: stack:
         map (
           required:
-          (providers pkgs).${required.command}
-            or (throw "${stack.group}/${stack.name} requires ${required.command}: add what provides it to flake.nix")
-        ) (builtins.filter (required: required ? command) (stack.toml.requires or [ ]));
+          (providers pkgs).${kind}.${required.${kind}}
+            or (throw "${stack.group}/${stack.name} requires ${required.${kind}}: add what provides it to flake.nix")
+        ) (builtins.filter (builtins.hasAttr kind) (stack.toml.requires or [ ]));
 
       # A stack with all it needs of the repository, at the same paths.
       kept =
@@ -148,14 +156,14 @@
         pkgs:
         {
           default = shell pkgs (
-            [
-              pkgs.jdk17_headless
-              pkgs.duckdb
-            ]
+            [ pkgs.duckdb ]
+            ++ builtins.attrValues (providers pkgs).command
             ++ lib.optionals pkgs.stdenv.hostPlatform.isLinux [ pkgs.chromium ]
-          );
+          ) (builtins.attrValues (providers pkgs).shared_library);
         }
-        // lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux (ofStacks (stack: shell pkgs (needs pkgs stack)))
+        // lib.optionalAttrs pkgs.stdenv.hostPlatform.isLinux (
+          ofStacks (stack: shell pkgs (needs pkgs "command" stack) (needs pkgs "shared_library" stack))
+        )
       );
 
       templates = ofStacks (stack: {

@@ -135,7 +135,7 @@ def test_the_readme_works_as_written(folder: Path, tmp_path: Path, grpcurl: Path
     if stack.container_only:
         pytest.skip("a container: it needs an engine and its image")
     try:
-        check_requirements(stack.requires, find_python(stack.python))
+        check_requirements(stack.requires, find_python(stack.python), "cpu")
     except StackSkipped as skipped:
         pytest.skip(f"{folder.name} can't run here: {skipped}; {skipped.fix or ''}")
     group = load_group(folder.parent)

@@ -143,7 +143,7 @@ def test_a_service_runs_and_answers(name: str, tmp_path: Path) -> None:
     """
     stack = load_stack(NAMES[name])
     try:
-        check_requirements(stack.requires, find_python(stack.python))
+        check_requirements(stack.requires, find_python(stack.python), "cpu")
     except StackSkipped as skipped:
         pytest.skip(f"{name} can't run here: {skipped}; {skipped.fix or ''}")
     service = tmp_path / "my-service"

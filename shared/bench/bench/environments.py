@@ -162,8 +162,8 @@ def missing_library(library: str, python: str) -> str | None:
     return f"{said.stdout.strip()} is not installed" if said.returncode else None
 
 
-def check_requirements(requires: tuple[Requirement, ...], python: str | None) -> None:
-    """Raise StackSkipped for the first requirement that isn't met."""
+def check_requirements(requires: tuple[Requirement, ...], python: str | None, device: str) -> None:
+    """Raise StackSkipped for the first requirement, on this device, that isn't met."""
     for requirement in requires:
-        if why := missing(requirement, python):
+        if requirement.device in (None, device) and (why := missing(requirement, python)):
             raise StackSkipped(why, fix=requirement.fix)

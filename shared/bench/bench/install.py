@@ -59,7 +59,7 @@ def install(stack: Stack, device: str, settings: Settings, report: Reporter) -> 
         return install_image(stack, device, settings, report)
     if stack.container_only:
         raise container_only(stack)
-    check_requirements(stack.requires, find_python(stack.python))
+    check_requirements(stack.requires, find_python(stack.python), device)
     if runtime == "ambient":
         return Installed(stack, None, installed_version(None, stack.server[device]), None, None)
     env = ensure_environment(stack.folder, device, report, stack.python)
@@ -104,7 +104,7 @@ def why_not(stack: Stack, device: str, runtime: str) -> StackSkipped | None:
             return None
         if stack.container_only:
             raise container_only(stack)
-        check_requirements(stack.requires, find_python(stack.python))
+        check_requirements(stack.requires, find_python(stack.python), device)
         if runtime == "native" and lock_for(stack.folder, device) is None:
             raise StackSkipped(f"no requirements.{device}.lock")
     except StackSkipped as skipped:

@@ -167,7 +167,7 @@ def set_up(
         except StackFailed as failed:
             report.note(f"{group.id}/{stack.id} could not be installed: {failed}")
             part.stack_rows += unmeasured(stack, models, "failed", str(failed), None)
-    wanted = {stack.engine for stack in stacks if stack.engine}
+    wanted = {installed.stack.engine for installed in part.installed.values()}
     for folder in engine_folders(group.folder):
         if folder.name in wanted:
             engine = load_engine(folder)

@@ -10,13 +10,17 @@ from bench.toml_files import did_you_mean, read_toml, where
 
 @dataclass(frozen=True)
 class Requirement:
-    """Something that must be on the machine before a stack can be installed."""
+    """Something that must be on the machine before a stack can be installed.
+
+    `device`: with that one only.
+    """
 
     fix: str
     command: str | None = None
     path: str | None = None
     shared_library: str | None = None
     min_version: str | None = None
+    device: str | None = None
 
 
 @dataclass(frozen=True)

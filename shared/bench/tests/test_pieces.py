@@ -14,7 +14,8 @@ from bench import prometheus
 from bench.blocks import ceiling_for
 from bench.cpus import format_cpus, parse_cpus, split_cpus
 from bench.engines import Ceiling, ceiling_of, combinations
-from bench.errors import UserError
+from bench.environments import check_requirements
+from bench.errors import StackSkipped, UserError
 from bench.generator import collections, load_plan
 from bench.group import Load, load_group
 from bench.paths import BUILD
@@ -30,7 +31,7 @@ from bench.processes import (
 )
 from bench.server import Running, environment_for, stop
 from bench.settings import read_settings
-from bench.stack import load_engine, load_stack
+from bench.stack import Requirement, load_engine, load_stack
 from bench.store import read_json, write_json
 from bench.table import stack_names
 from bench.verdict import Surroundings, judge
@@ -131,6 +132,20 @@ def test_the_order_is_seeded_and_differs_between_blocks() -> None:
     starts = make_starts(group, stacks, profile, group.models, 1, None)
     ids = [trial.id for start in starts for trial in start.trials]
     assert len(set(ids)) == len(ids) == 15
+
+
+def test_what_one_device_requires_stops_no_other() -> None:
+    """Broken by a library that is tried for in vain when the server starts, or by one for CPUs that
+    keeps a machine from using its GPU."""
+    lacking = Requirement("install it", shared_library="libno-such-thing.so.1", device="cpu")
+    with pytest.raises(StackSkipped, match=r"libno-such-thing\.so\.1 is not installed") as skipped:
+        check_requirements((lacking,), sys.executable, "cpu")
+    assert skipped.value.fix == "install it"
+    check_requirements((lacking,), sys.executable, "cuda")
+    for device in ("cpu", "cuda"):
+        with pytest.raises(StackSkipped):
+            check_requirements((replace(lacking, device=None),), sys.executable, device)
+    check_requirements((replace(lacking, shared_library="libc.so.6"),), sys.executable, "cpu")
 
 
 def test_a_precision_is_a_start_of_its_own_at_its_own_loads() -> None:

@@ -83,13 +83,25 @@ def test_each_stack_has_a_shell_and_a_template(environ: dict[str, str]) -> None:
 
 
 def test_a_shell_brings_what_its_stack_requires(environ: dict[str, str]) -> None:
-    """A shell without the Java that stack.toml asks for would have the stack skipped in it."""
+    """A shell without the Java or the library that stack.toml asks for would have the stack skipped
+    in it."""
     packages = evaluated(
         environ, f"devShells.{LINUX[0]}", "builtins.mapAttrs (_: shell: shell.packages)"
     )
+    what = "builtins.mapAttrs (_: shell: shell.NIX_LD_LIBRARY_PATH)"
+    libraries = evaluated(environ, f"devShells.{LINUX[0]}", what)
+    providers = {"libnuma.so.1": "numactl", "libpython{python}.so.1.0": "python312"}
+    asked: set[str] = set()
     for name, folder in stack_names().items():
-        required = {each.command for each in load_stack(folder).requires}
-        assert any("jdk17" in package for package in packages[name]) == ("java" in required), name
+        requires = load_stack(folder).requires
+        java = "java" in {each.command for each in requires}
+        assert any("jdk17" in package for package in packages[name]) == java, name
+        required = {each.shared_library for each in requires if each.shared_library}
+        for library, package in providers.items():
+            assert (package in libraries[name]) == (library in required), name
+            assert package in libraries["default"]
+        asked |= required
+    assert asked == set(providers)
     everything = " ".join(packages["default"])
     for one in ("python312", "uv", "go_1_26", "jdk17", "gnumake", "duckdb", "chromium"):
         assert one in everything
@@ -110,17 +122,19 @@ def test_a_new_stack_needs_no_edit_and_an_unknown_need_is_named(
     shutil.copytree(min(stack_names().values()), added)
     subprocess.run(["git", "init", "-q"], cwd=tmp_path, check=True, env=environ)
 
-    def names() -> subprocess.CompletedProcess[str]:
+    def shell() -> subprocess.CompletedProcess[str]:
         subprocess.run(["git", "add", "-A"], cwd=tmp_path, check=True, env=environ)
-        what = f".#devShells.{LINUX[0]}.group1-added.packages"
+        what = f".#devShells.{LINUX[0]}.group1-added.drvPath"
         return nix(environ, "eval", "--json", what, cwd=tmp_path)
 
-    assert names().returncode == 0, names().stderr
-    with (added / "stack.toml").open("a") as file:
-        file.write('\n[[requires]]\ncommand = "erl"\nfix = "apt-get install erlang"\n')
-    done = names()
-    assert done.returncode != 0
-    assert "added requires erl: add what provides it to flake.nix" in done.stderr
+    assert shell().returncode == 0, shell().stderr
+    known = (added / "stack.toml").read_text()
+    for kind, name in (("command", "erl"), ("shared_library", "liberl.so.1")):
+        need = f'\n[[requires]]\n{kind} = "{name}"\nfix = "apt-get install erlang"\n'
+        (added / "stack.toml").write_text(known + need)
+        done = shell()
+        assert done.returncode != 0
+        assert f"added requires {name}: add what provides it to flake.nix" in done.stderr
 
 
 def test_a_template_is_the_stack_with_what_it_needs(

@@ -13,6 +13,7 @@
         go_1_26 = "pkgs/top-level/all-packages.nix"; # pkgs/development/compilers/go/1.26.nix
         jdk17_headless = "pkgs/top-level/all-packages.nix"; # pkgs/top-level/java-packages.nix
         nixfmt = "pkgs/by-name/ni/nixfmt/package.nix";
+        numactl = "pkgs/by-name/nu/numactl/package.nix";
         python312 = "pkgs/top-level/all-packages.nix"; # pkgs/development/interpreters/python/default.nix
         uv = "pkgs/by-name/uv/uv/package.nix";
         zlib = "pkgs/top-level/all-packages.nix"; # pkgs/development/libraries/zlib/default.nix
