@@ -172,7 +172,7 @@ audit: $(SUPPLY)/ready ## known vulnerabilities of all locks, and licences; what
 	@PYTHONPATH=shared/supply $(SUPPLY)/bin/python -P -m supply audit
 
 .PHONY: sbom
-sbom: $(SUPPLY)/ready ## a CycloneDX bill of materials of each lock, in .build/sbom
+sbom: $(SUPPLY)/ready ## a CycloneDX bill of materials of each lock and of each image that is here, in .build/sbom
 	@PYTHONPATH=shared/supply $(SUPPLY)/bin/python -P -m supply sbom
 
 .PHONY: lint-workflows

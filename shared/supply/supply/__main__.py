@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from supply.images import write_image_boms
 from supply.licences import faults, installed_licences
 from supply.sbom import write_boms
 from supply.vulnerabilities import ACCEPTED, PIP_AUDIT, Answer, accepted, audit_go, audit_locks
@@ -50,11 +51,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parser.parse_args(arguments).what == "audit":
         return audit(root)
     try:
-        written = write_boms(root, root / ".build" / "sbom")
+        locks = write_boms(root, root / ".build" / "sbom")
+        images = write_image_boms(root, root / ".build" / "sbom" / "images")
     except RuntimeError as error:
         print(error, file=sys.stderr)
         return 1
-    print(f".build/sbom: {len(written)} bills of materials")
+    print(f".build/sbom: {len(locks)} bills of materials, one a lock")
+    if images:
+        print(f".build/sbom/images: {len(images)}, one an image that is here")
+    else:
+        print("no image of this checkout is here: `make image` builds one, then it has one too")
     return 0
 
 

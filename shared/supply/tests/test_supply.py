@@ -1,7 +1,9 @@
 """Audits: what could not be checked is never green, and no dependency comes in unread."""
 
+import io
 import json
 import stat
+import tarfile
 from datetime import date
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,7 @@ import pytest
 
 from bench.paths import ROOT
 from supply.__main__ import verdict
+from supply.images import bill, components, read_files
 from supply.licences import TABLE, faults
 from supply.vulnerabilities import ACCEPTED, Answer, accepted, audit_go, audit_lock, audit_locks
 
@@ -90,6 +93,42 @@ def test_the_generators_code_is_judged_alike(code: int, exits: int, tmp_path: Pa
     (tmp_path / "shared" / "k6").mkdir(parents=True)
     answer = audit_go(tmp_path, tool(tmp_path, "Vulnerability #1: GO-2026-1\n", code))
     assert verdict([answer], []) == exits
+
+
+def test_an_images_packages_are_read_from_its_files() -> None:
+    """Broken by a package that was removed and is told all the same, by one told twice, by a name
+    or a version that no database of vulnerabilities would know, or by a link that is followed."""
+    status = (
+        "Package: libc6\nStatus: install ok installed\nArchitecture: amd64\nVersion: 1:2.3+deb12\n"
+    )
+    gone = "Package: perl\nStatus: deinstall ok config-files\nArchitecture: amd64\nVersion: 5\n"
+    metadata = "Metadata-Version: 2.1\nName: Left_Pad\nVersion: 1.0+cpu\n\nText.\n"
+    lib = "environment/lib/python3.12/site-packages"
+    image = io.BytesIO()
+    with tarfile.open(fileobj=image, mode="w") as archive:
+        for name, text in {
+            "usr/lib/os-release": 'ID=debian\nVERSION_ID="12"\n',
+            "var/lib/dpkg/status": f"{status}\n{gone}",
+            f"{lib}/left_pad-1.0.dist-info/METADATA": metadata,
+            f"./usr{lib[11:]}/left_pad-1.0.dist-info/METADATA": metadata,
+            f"{lib}/left_pad/METADATA": "Name: no package\n",
+        }.items():
+            entry = tarfile.TarInfo(name)
+            entry.size = len(text.encode())
+            archive.addfile(entry, io.BytesIO(text.encode()))
+        link = tarfile.TarInfo(f"{lib}/other-1.dist-info/METADATA")
+        link.type, link.linkname = tarfile.SYMTYPE, "/etc/passwd"
+        archive.addfile(link)
+    image.seek(0)
+    found = components(read_files(image))
+    assert [one["purl"] for one in found] == [
+        "pkg:deb/debian/libc6@1:2.3%2Bdeb12?arch=amd64&distro=debian-12",
+        "pkg:pypi/left-pad@1.0%2Bcpu",
+    ]
+    assert [one["name"] for one in found] == ["libc6", "left-pad"]
+    said = bill("localhost/study/a:cpu-1", "sha256:ab", found)
+    assert said["metadata"]["component"]["name"] == "localhost/study/a"
+    assert said == bill("localhost/study/a:cpu-1", "sha256:ab", found), "other bytes each time"
 
 
 def test_every_dependency_has_a_licence_that_was_read() -> None:
