@@ -19,7 +19,9 @@ from starts import GROUP, Place, Quiet, echo
 from bench import images
 from bench.containers import ContainerEngine, Image, ask, find_engine
 from bench.errors import StackFailed, StackSkipped
+from bench.paths import ROOT
 from bench.stack import Stack, load_stack
+from supply import images as bom
 
 REPORT = Quiet(Console(quiet=True))
 BASE = os.environ.get("BASE", "")
@@ -114,6 +116,17 @@ def test_a_build_that_fails_says_why_and_leaves_no_container(
     with pytest.raises(StackFailed, match=r"Dockerfile failed(.|\n)*no such package"):
         images.ensure_image(stack, "cpu", REPORT, BASE)
     assert images.look_up(engine, images.tag_of(stack, "cpu", BASE)) is None
+
+
+def test_an_images_packages_are_told_without_running_it(
+    engine: ContainerEngine, nothing_left: None, tmp_path: Path
+) -> None:
+    """Broken by an engine that exports its files under other names, by an image that is not found
+    by its label, or by the container that is made for it."""
+    with built(engine, tmp_path / "9-echo" / "told", "raise SystemExit(1)") as image:
+        assert image.name in bom.images(ROOT, engine.name)
+        packages = bom.components(bom.exported(engine.name, image.name))
+        assert {"bash", "libc6"} <= {one["name"] for one in packages}
 
 
 class Interrupting(Quiet):
