@@ -17,8 +17,8 @@ from errors import BAD_REQUEST, DRAINING, QUEUE_FULL, RequestError
 from generator import Generator, Stream
 from settings import Settings
 
-# RFC 6455, section 7.4.1, and the registry it began
-GOING_AWAY, UNSUPPORTED, TOO_BIG = 1001, 1003, 1009
+# RFC 6455, section 7.4.1. A frame that is too big ends with 1009, by itself (ws_max_size).
+GOING_AWAY, UNSUPPORTED = 1001, 1003
 
 
 def add_websocket(app: FastAPI, settings: Settings, generator: Generator) -> None:
@@ -81,8 +81,6 @@ def add_websocket(app: FastAPI, settings: Settings, generator: Generator) -> Non
         if text is None:
             metrics.REQUESTS.labels("ws", "binary_frame").inc()
             return UNSUPPORTED
-        if len(text) > settings.max_body_bytes:
-            return TOO_BIG
         work = asyncio.create_task(answer(socket, text))
         try:
             await asyncio.wait((work, incoming), return_when=asyncio.FIRST_COMPLETED)
