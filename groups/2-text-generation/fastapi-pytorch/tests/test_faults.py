@@ -221,6 +221,40 @@ def test_dropped_websockets_and_calls_leave_nothing(http: httpx.Client, server: 
         nothing_goes_on(made)
 
 
+def test_a_caller_that_leaves_the_queue(http: httpx.Client, server: Any, begin: Any):
+    """Behind 32 that run, one of each kind asks and hangs up before its first word: it waits no
+    longer.
+
+    Breaks if a caller is only missed when something is sent to it.
+    """
+
+    def in_flight(number: int) -> None:
+        wait_for(lambda: figure(http, "generate_in_flight_requests") == number, f"{number} asked")
+
+    async def over_websocket() -> None:
+        async with websockets.connect(f"ws{server.url[4:]}/v1/stream") as ws:
+            await ws.send(json.dumps(LONG))
+            await asyncio.to_thread(in_flight, 33)
+            ws.transport.abort()
+
+    running = [begin(prompt="Tell me", max_tokens=200) for _ in range(32)]
+    for call in running:
+        assert next(call).text
+    asyncio.run(over_websocket())
+    in_flight(32)
+    stream = open_stream(server)
+    in_flight(33)
+    stream.close()
+    in_flight(32)
+    call = begin(prompt="Tell me", max_tokens=200)
+    in_flight(33)
+    call.cancel()
+    in_flight(32)
+    assert figure(http, "generate_running_sequences") == 32, "the queue moved meanwhile"
+    for call in running:
+        call.cancel()
+
+
 def test_a_slow_reader_stalls_nobody(http: httpx.Client, server: Any):
     """One that takes nothing is served no further than its buffer (some 200 tokens of 800);
     another is served meanwhile.
