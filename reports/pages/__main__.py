@@ -13,7 +13,7 @@ from pages.build import build
 from pages.facts import load_facts
 from reports.answering import warn
 from reports.ask import QuestionError
-from reports.files import Folder, FolderError, results_folder
+from reports.files import Folder, FolderError, Listed, results_folder
 from reports.listing import list_files
 from reports.load import open_results
 
@@ -33,11 +33,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     folder = results_folder(given.results)
     try:
+        # Before it is built: what comes meanwhile is news.
+        seen = list_files(folder) if given.watch else []
         first = _build(folder, given)
         if given.open:
             webbrowser.open(first.as_uri())
         if given.watch:
-            _watch(folder, given)
+            _watch(folder, given, seen)
     except (FolderError, QuestionError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)
         return 2
@@ -88,9 +90,8 @@ def _again(given: argparse.Namespace) -> str:
     return " ".join(words)
 
 
-def _watch(folder: Folder, given: argparse.Namespace) -> None:
+def _watch(folder: Folder, given: argparse.Namespace, seen: list[Listed]) -> None:
     print("watching for new results; Ctrl-C ends", file=sys.stderr)
-    seen = list_files(folder)
     while True:
         time.sleep(LOOK_EVERY_S)
         now = list_files(folder)

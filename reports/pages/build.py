@@ -1,6 +1,9 @@
 """Builds the pages: asks the questions, makes sentences and charts, and puts each into a file."""
 
+import json
+from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -51,6 +54,22 @@ RUN_FACTS = {
     "artefact_sha256": "artefact",
     "payloads_sha256": "payloads",
 }
+# What the index says of a group, and what only its own page shows.
+SAID = ("workloads", "answers")
+SHOWN = (
+    "interfaces",
+    "precisions",
+    "quality",
+    "points",
+    "trials",
+    "stacks",
+    "runs",
+    "verdicts",
+    "complexity",
+    "cost",
+    "claims",
+    "time",
+)
 Row = dict[str, Any]
 # One script: they share their names.
 PAGE = ("state.js", "rows.js", "drawing.js", "text.js", "downloads.js", "page.js")
@@ -71,18 +90,21 @@ def build(
 ) -> list[Path]:
     """Write index.html and a page a group (or only `group`'s) into `to`; returns the files.
 
-    `watched`: the pages load themselves again while new ones come.
+    `watched`: the pages load themselves again when there are newer ones, as newest.js tells them.
     """
     to.mkdir(parents=True, exist_ok=True)
     warnings = [f"{len(loaded.warnings)} files left out: " + "; ".join(loaded.warnings[:5])]
     left_out = warnings if loaded.warnings else []
     built: list[Built] = []
     written: list[Path] = []
+    now = datetime.now(UTC)
     for facts in answer(loaded.db, "groups"):
-        wanted = group is None or facts["group_id"] == group
         name = f"{file_name(facts['group_id'])}.html"
-        said, html = _group(loaded, facts, left_out, again, watched)
-        if wanted:
+        asked = _asked(loaded, facts, SAID)
+        said = sentences(asked["workloads"], asked["answers"])
+        if group in (None, facts["group_id"]):
+            asked |= _asked(loaded, facts, SHOWN)
+            html = _group(facts, asked, said, left_out, again, watched, now)
             written.append(write(to / name, html))
         answered = [one for one in said if one.answered] or said
         headline = "No answer: nothing was measured."
@@ -94,6 +116,7 @@ def build(
     index = render(
         "index.html",
         [program],
+        now,
         groups=[one.facts | {"file": one.file, "headline": one.headline} for one in built],
         warnings=left_out,
         claims=[row | {"measured": range_measured(row)} for row in answer(loaded.db, "general")],
@@ -101,33 +124,28 @@ def build(
         watched=watched,
         program=Markup(program),
     )
-    return [write(to / "index.html", index), *written]
+    files = [write(to / "index.html", index), *written]
+    if watched:
+        # Written last: a page that it calls newer is there.
+        times = {file.name: int(1000 * now.timestamp()) for file in files}
+        write(to / "newest.js", f"newest({json.dumps(times)});\n")
+    return files
+
+
+def _asked(loaded: Loaded, facts: Row, questions: Iterable[str]) -> dict[str, list[Row]]:
+    return {name: answer(loaded.db, name, group=facts["group_id"]) for name in questions}
 
 
 def _group(
-    loaded: Loaded, facts: Row, warnings: list[str], again: str, watched: bool
-) -> tuple[list[Sentence], str]:
+    facts: Row,
+    asked: dict[str, list[Row]],
+    said: list[Sentence],
+    warnings: list[str],
+    again: str,
+    watched: bool,
+    now: datetime,
+) -> str:
     group = facts["group_id"]
-    asked = {
-        name: answer(loaded.db, name, group=group)
-        for name in [
-            "workloads",
-            "answers",
-            "interfaces",
-            "precisions",
-            "quality",
-            "points",
-            "trials",
-            "stacks",
-            "runs",
-            "verdicts",
-            "complexity",
-            "cost",
-            "claims",
-            "time",
-        ]
-    }
-    said = sentences(asked["workloads"], asked["answers"])
     limits = in_order(one.limit for one in said if one.limit)
     titles = _titles(asked)
     used = sorted({row["stack"] for row in asked["trials"]})
@@ -141,9 +159,10 @@ def _group(
     given = data(group, unit, titles, asked, charts)
     program = script(*PAGE, *WATCHED[watched])
     vega = vega_bundle()
-    html = render(
+    return render(
         "group.html",
         [vega, program],
+        now,
         group=facts,
         sections=SECTIONS,
         filters=given["filters"],
@@ -184,7 +203,6 @@ def _group(
         vega=Markup(vega),
         program=Markup(program),
     )
-    return said, html
 
 
 def _titles(asked: dict[str, list[Row]]) -> dict[str, str]:

@@ -6,6 +6,7 @@ A side is a run's id, or a commit (as many digits as tell it apart): then all it
 import argparse
 import sys
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     page = render(
         "compare.html",
         [program],
+        datetime.now(UTC),
         a=given.a,
         b=given.b,
         rows=[row | {"title": _title(row["metric"])} for row in rows],

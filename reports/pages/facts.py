@@ -85,9 +85,11 @@ def _table(
     db: duckdb.DuckDBPyConnection, name: str, columns: str, rows: Iterable[tuple[Any, ...]]
 ) -> None:
     db.execute(f"create temp table {name} ({columns})")
-    places = ", ".join("?" for _ in columns.split(","))
     if listed := list(rows):
-        db.executemany(f"insert into {name} values ({places})", listed)
+        places = ", ".join(f"({', '.join('?' * len(row))})" for row in listed)
+        db.execute(
+            f"insert into {name} values {places}", [value for row in listed for value in row]
+        )
 
 
 def _groups(groups: Path) -> Iterable[tuple[str, str, str]]:

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import os
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import cache
 from importlib.metadata import version
 from pathlib import Path
@@ -48,8 +48,9 @@ def kept(name: str, make: Callable[[], str]) -> str:
     return text
 
 
-def render(template: str, scripts: list[str], **values: Any) -> str:
-    """A page from pages/templates, every value escaped; its policy lets only `scripts` run."""
+def render(template: str, scripts: list[str], now: datetime, **values: Any) -> str:
+    """A page from pages/templates, made `now`, every value escaped; its policy lets only `scripts`
+    run, and on a watched page what they add."""
     environment = Environment(
         loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -59,7 +60,6 @@ def render(template: str, scripts: list[str], **values: Any) -> str:
     environment.filters["written"] = written
     environment.filters["ratio"] = _ratio
     figures = values.pop("figures", {})
-    now = datetime.now(UTC)
 
     def charts(section: str) -> Markup:
         found = figures[section]
@@ -70,7 +70,9 @@ def render(template: str, scripts: list[str], **values: Any) -> str:
         f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
         for text in scripts
     )
-    # Vega's SVG carries style attributes; only our scripts run, and nothing is loaded.
+    if values.get("watched"):
+        hashes += " 'strict-dynamic'"
+    # Vega's SVG carries style attributes; only our scripts run, and nothing else is loaded.
     policy = (
         f"default-src 'none'; script-src {hashes}; style-src 'unsafe-inline'; img-src data: blob:"
     )

@@ -24,7 +24,8 @@ def compiled(chart: Any, *, height: int | None = None, step: int | None = None) 
         height=alt.Step(step, **{"for": "position"}) if step else height,
         background="transparent",
     )
-    spec = sized.configure_view(stroke=None).to_dict()
+    # Altair has checked each part when it was made.
+    spec = sized.configure_view(stroke=None).to_dict(validate=False)
     # The note says that the weights are random; it stays with a downloaded picture.
     spec["title"] = {"text": {"expr": "note"}, "anchor": "start", "frame": "bounds", "offset": 6}
     spec.setdefault("params", []).extend(

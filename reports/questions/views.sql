@@ -10,8 +10,8 @@ create temp macro t95(drawn, compared) as (
 -- The ratio of a log-ratio: neither e^x beyond 700 nor its inverse is a number.
 create temp macro ratio_of(log_ratio) as exp(if(abs(log_ratio) > 700, 700 * sign(log_ratio), log_ratio));
 
--- The usable trials of the report, with their load in words.
-create temp view shown as
+-- The usable trials of the report, with their load in words. A table, as the next: every question asks them.
+create temp table shown as
 with usable as (
     select *
     from latest
@@ -31,7 +31,7 @@ from usable
 inner join runs using (run_id);
 
 -- Every trial of the runs behind them, INVALID ones included; and of the newest run where nothing was usable.
-create temp view counted as
+create temp table counted as
 select trials.*, runs.machine_name, runs.started_at,
     coalesce(runs.groups -> group_id -> 'loads' -> load ->> 'arrivals', load_kind) as arrivals,
     runs.groups -> group_id -> 'loads' -> load ->> 'payloads' as payloads

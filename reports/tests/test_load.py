@@ -210,6 +210,7 @@ def test_an_empty_folder_has_empty_views(tmp_path: Path) -> None:
         "select * from read_text('records://../secret.csv')",
         "select * from read_text('records://{secret}')",
         "with a as (copy (select 1) to 'records://{record}') select * from a",
+        "with a as (copy (select 1) to 'records://{record}' (use_tmp_file false)) select * from a",
         "copy (select 1) to 'records://{run}/raw/x/requests.parquet'",
     ],
 )

@@ -162,13 +162,15 @@ def hostile(kind: str, file: Path) -> None:
     member = tarfile.TarInfo(names.get(kind, f"{run}/run.json"))
     if kind == "link":
         member.type, member.linkname = tarfile.SYMTYPE, "/etc/passwd"
+    if kind == "folder":
+        member.type = tarfile.DIRTYPE
     if kind == "large":
         member.size = 10_000_000
     with tarfile.open(file, "w:gz") as archive:
         archive.addfile(member, io.BytesIO(b"0" * member.size))
 
 
-@pytest.mark.parametrize("kind", ["torn", "outside", "absolute", "else", "link", "large"])
+@pytest.mark.parametrize("kind", ["torn", "outside", "absolute", "else", "link", "folder", "large"])
 def test_a_strangers_pack_can_do_nothing(
     kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,4 +179,18 @@ def test_a_strangers_pack_can_do_nothing(
     assert main(["--check", str(tmp_path / "pack.tar.gz")]) == 2
     said = capsys.readouterr().err
     assert said.count("\n") == 1 and "Traceback" not in said
+    assert ("not a plain file" in said) == (kind in ("link", "folder", "large"))
     assert [file.name for file in tmp_path.iterdir()] == ["pack.tar.gz"]
+
+
+@pytest.mark.parametrize("kind", ["link", "folder"])
+def test_a_run_folder_holds_plain_files(
+    results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    """A link would send a file from elsewhere; what can't be read as one is named. Broken by
+    reading whatever has a run's names."""
+    odd = run_of(results) / "trials" / "odd.json"
+    odd.mkdir() if kind == "folder" else odd.symlink_to(min(odd.parent.iterdir()))
+    assert submit(results, tmp_path / "pack.tar.gz") == 2
+    assert capsys.readouterr().err == "trials/odd.json: not a plain file\n"
+    assert not (tmp_path / "pack.tar.gz").exists()

@@ -3,6 +3,8 @@
 `apt-get install chromium`, or CHROMIUM=/path/to/chrome, gives these tests their browser.
 """
 
+import csv
+import io
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +15,10 @@ from playwright.sync_api import Browser
 from golden import RUN
 from metrics import store_records, store_samples
 from pages.__main__ import main
+from pages.build import build
+from pages.facts import load_facts
+from reports.files import Folder
+from reports.load import open_results
 
 from .browsing import drawing, figures, needs_browser, rows, shades, visit
 from .conftest import GROUP, RECORDS, Golden, at_a_rate, trials, write_golden
@@ -116,6 +122,25 @@ def test_a_filter_changes_what_is_drawn_and_lives_in_the_url(browser: Browser, s
     assert complaints == []
 
 
+def test_each_filter_leaves_out_what_it_does_not_name(browser: Browser, site: Path) -> None:
+    """Of another machine, model or precision nothing is drawn or listed. Broken by a filter that
+    forgets one of the fields: two experiments then stand in one chart."""
+    page, _ = visit(browser, site / f"{GROUP}.html")
+    fields = page.evaluate("SETUP")
+    assert len(fields) == 7
+    for field in fields:
+        other = f"same((name) => (name === '{field}' ? 'another' : state[name]))"
+        assert page.evaluate(other) is False, field
+    for precision, stacks in (("fp32", {"alpha", "beta", "gamma"}), ("int8", {"alpha"})):
+        page.select_option("#filter-precision", precision)
+        page.evaluate("window.settled()")
+        for figure in ("heatmap", "use-cpu_cores_used", "verdicts", "complexity"):
+            found = page.evaluate(f"byId.has('{figure}') ? rowsOf(byId.get('{figure}')) : []")
+            assert {one["stack"] for one in found} <= stacks, figure
+        cells = page.locator("#trials td:first-child").all_inner_texts()
+        assert set(cells) == stacks
+
+
 def test_each_chart_follows_the_verdict(browser: Browser, site: Path) -> None:
     """VALID only: no row of a DEGRADED trial is left in any chart. Broken by a question that does
     not tell them apart."""
@@ -148,19 +173,20 @@ def test_dark_and_light_differ_and_can_be_chosen(browser: Browser, site: Path) -
     on black."""
     grounds: list[str] = []
     inks: list[str] = []
+    ink = (
+        "getComputedStyle([...document.querySelectorAll('#figure-use-cpu_cores_used svg"
+        " .mark-text text')].at(-1)).fill"
+    )
     for scheme in ("light", "dark"):
         page, _ = visit(browser, site / f"{GROUP}.html", scheme=scheme, draw=True)
         grounds.append(page.evaluate("getComputedStyle(document.body).backgroundColor"))
-        inks.append(
-            page.evaluate(
-                "getComputedStyle([...document.querySelectorAll('#figure-use-cpu_cores_used svg"
-                " .mark-text text')].at(-1)).fill"
-            )
-        )
+        inks.append(page.evaluate(ink))
     assert grounds[0] != grounds[1]
     assert inks[0] != inks[1]
     page.click("#theme")
     assert page.evaluate("getComputedStyle(document.body).backgroundColor") == grounds[0]
+    page.evaluate("window.drawAll()")
+    assert page.evaluate(ink) == inks[0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
@@ -178,13 +204,25 @@ def test_no_serious_accessibility_fault(browser: Browser, site: Path, scheme: st
 
 
 def test_the_keyboard_reaches_filters_charts_and_tables(browser: Browser, site: Path) -> None:
-    """Tab alone gets everywhere. Broken by a region or button that takes no focus."""
+    """Tab alone gets everywhere, each stop shows where it is, and a choice keeps its place. Broken
+    by a region or button that takes no focus, by an outline that is gone, or by controls that are
+    made anew at each choice."""
     page, _ = visit(browser, site / f"{GROUP}.html")
     reached: set[str] = set()
     for _ in range(120):
         page.keyboard.press("Tab")
         reached.add(page.evaluate("document.activeElement.id || document.activeElement.className"))
+        if not page.evaluate("document.activeElement === document.body"):
+            outline = page.evaluate("getComputedStyle(document.activeElement).outline")
+            assert "solid 2px" in outline, reached
+        if "skip" in reached and len(reached) == 1:
+            assert page.evaluate("document.activeElement.getBoundingClientRect().left") >= 0
     assert {"skip", "theme", "filter-load", "draw done", "scroll"} <= reached
+    page.focus("#filter-load")
+    page.keyboard.press("ArrowDown")
+    page.evaluate("window.settled()")
+    assert "load=" in page.url
+    assert page.evaluate("document.activeElement.id") == "filter-load"
 
 
 def test_random_weights_are_on_every_chart(browser: Browser, site: Path) -> None:
@@ -210,9 +248,37 @@ def test_downloads(browser: Browser, site: Path, kind: str) -> None:
     assert complaints == []
 
 
+def test_a_watched_page_shows_what_is_new(browser: Browser, golden: Golden, tmp_path: Path) -> None:
+    """By itself, and only then. Broken by a page that never looks, or loads itself again and
+    again: tables that its reader has opened close, and the focus is lost."""
+
+    def build_watched(folder: Path) -> None:
+        with open_results(Folder(str(folder))) as loaded:
+            load_facts(loaded.db, None)
+            build(loaded, tmp_path / "site", None, "make report", watched=True)
+
+    build_watched(golden(trials("alpha", (20, 21, 22))))
+    page, complaints = visit(browser, tmp_path / "site" / f"{GROUP}.html")
+    page.evaluate("window.look = newest; window.looks = 0")
+    page.evaluate("void (newest = (all) => { looks++; look(all); })")
+    for _ in range(100):
+        if page.evaluate("looks") > 1:
+            break
+        page.wait_for_timeout(200)
+    else:
+        pytest.fail("the page never looks")
+    assert "No answer: only alpha was measured" in page.inner_text("section:has(#answer)")
+    both = trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10))
+    with page.expect_navigation():
+        build_watched(golden(both))
+    assert "alpha serves 1.86–2.36× beta's images" in page.inner_text("section:has(#answer)")
+    assert complaints == []
+
+
 def test_hostile_strings_run_nowhere(browser: Browser, golden: Golden, tmp_path: Path) -> None:
-    """Markup in names stays text in charts, tables and controls. Broken by one innerHTML."""
-    evil = '<img src=x onerror="window.hit=1">"\'</script><script>window.hit=1</script>'
+    """Markup in names stays text in charts, tables, controls and files. Broken by one innerHTML, or
+    by a quote or comma that ends its cell in a CSV."""
+    evil = '<img src=x onerror="window.hit=1">"\', </script><script>window.hit=1</script>'
     both = trials(evil, (20, 21, 22)) + trials("beta", (10, 10, 10))
     folder = golden([row | {"interface": evil, "model": evil} for row in both])
     assert main(["--results", str(folder), "--to", str(tmp_path / "evil")]) == 0
@@ -222,4 +288,9 @@ def test_hostile_strings_run_nowhere(browser: Browser, golden: Golden, tmp_path:
     page.hover("#figure-heatmap .draw svg")
     assert page.evaluate("window.hit") is None
     assert page.locator("img").count() == 0
+    with page.expect_download() as waiting:
+        page.click("#figure-heatmap [data-save=csv]")
+    heading, *lines = csv.reader(io.StringIO(Path(waiting.value.path()).read_text("utf-8")))
+    assert {len(line) for line in lines} == {len(heading)}
+    assert {line[heading.index("stack")] for line in lines} == {evil, "beta"}
     assert complaints == []

@@ -1,6 +1,7 @@
 """What `python -m pages` makes, and what it says of a wrong call."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,6 +64,32 @@ def test_a_watched_page_loads_itself_again(golden: Golden, tmp_path: Path) -> No
             for file in build(loaded, tmp_path / str(watched), None, "make report", watched):
                 text = file.read_text("utf-8").replace(vega_bundle(), "")
                 assert ("location.reload()" in text, "data-watched=" in text) == (watched, watched)
+
+
+def test_what_comes_while_it_is_built_is_built_too(
+    golden: Golden, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """WATCH=1 misses nothing: the last trial of a run may come during the first build. Broken by a
+    look at the folder after it."""
+    folder, to = golden(trials("alpha", (20, 21, 22))), tmp_path / "out"
+
+    def and_measure(*given: Any) -> list[Path]:
+        files = build(*given)
+        golden(trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10)))
+        return files
+
+    looks = iter([None])
+
+    def wait(_seconds: float) -> None:
+        try:
+            next(looks)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr("pages.__main__.build", and_measure)
+    monkeypatch.setattr("pages.__main__.time.sleep", wait)
+    assert main(["--results", str(folder), "--to", str(to), "--watch"]) == 0
+    assert "alpha serves 1.86–2.36× beta" in (to / f"{GROUP}.html").read_text("utf-8")
 
 
 @pytest.mark.parametrize("words", [["--group", "7"], ["--run", "nonsense"]])

@@ -27,6 +27,7 @@ from bench.recompute import recompute
 from bench.recorder import ensure_writable
 from bench.recording import requests_target
 from bench.replay import replay
+from bench.resume import find_run
 from bench.run import bench
 from bench.serve import serve
 from bench.settings import Settings, read_settings
@@ -44,8 +45,14 @@ def interrupt(_signal: int, _frame: FrameType | None) -> None:
 
 
 @contextmanager
-def measuring(console: Console) -> Generator[tuple[CpuSplit, Reporter]]:
-    """The machine's CPUs and a reporter, while nothing else of this checkout measures."""
+def measuring(console: Console, run: str | None = None) -> Generator[tuple[CpuSplit, Reporter]]:
+    """The machine's CPUs and a reporter, while nothing else of this checkout measures.
+
+    `run`: an earlier one that it is about. Raises UserError before a folder is made, if it isn't
+    there.
+    """
+    if run:
+        find_run(run)
     adopt_orphans()
     cpus = split_cpus(dict(os.environ))
     ensure_writable(results_dir())
@@ -64,13 +71,13 @@ def on_null_server(console: Console) -> Generator[tuple[Path, CpuSplit, Reporter
 
 def run_bench(settings: Settings, console: Console) -> int:
     """`make bench`."""
-    with measuring(console) as (cpus, report):
+    with measuring(console, settings.run) as (cpus, report):
         return bench(settings, cpus, report)
 
 
 def run_replay(settings: Settings, console: Console) -> int:
     """`make replay`."""
-    with measuring(console) as (cpus, report):
+    with measuring(console, settings.run) as (cpus, report):
         return replay(settings, cpus, report)
 
 

@@ -35,7 +35,7 @@ def find_run(run_id: str) -> dict[str, Any]:
     if facts is None:
         known = sorted(f.parent.name for f in results_dir().glob("*/run.json"))
         hint = did_you_mean(run_id, known) if known else "there are no results yet"
-        raise UserError(f"RUN={run_id}: no such run below the results folder, {hint}")
+        raise UserError(f"RUN={run_id}: no such run in {results_dir()}, {hint}")
     return facts
 
 

@@ -1,7 +1,11 @@
 """Going on with a run: what a user sets beside RUN may not silently be ignored."""
 
-import pytest
+from pathlib import Path
 
+import pytest
+from rich.console import Console
+
+from bench.__main__ import TARGETS
 from bench.cpus import CpuSplit
 from bench.errors import UserError
 from bench.resume import refuse_contradiction, same_cpus
@@ -59,3 +63,16 @@ def test_a_run_goes_on_with_its_own_cpus(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("SERVER_CPUS", "1")
     with pytest.raises(UserError, match="SERVER_CPUS=1: run r1 has SERVER_CPUS=0"):
         same_cpus(facts, here)
+
+
+@pytest.mark.parametrize("target", ["bench", "replay", "recompute"])
+def test_a_slip_in_results_makes_no_folder(
+    target: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run is looked for before a folder is made for it. Broken by an empty folder beside the
+    results, which the next call takes for them."""
+    slip = tmp_path / "reslts"
+    monkeypatch.setenv("RESULTS", str(slip))
+    with pytest.raises(UserError, match=f"RUN=r1: no such run in {slip}, there are no results"):
+        TARGETS[target](THEN, Console())
+    assert not slip.exists()
