@@ -1,6 +1,7 @@
 """`python -m pages`: the report as files, once or again whenever the results change."""
 
 import argparse
+import os
 import sys
 import time
 import webbrowser
@@ -39,6 +40,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if given.open:
             webbrowser.open(first.as_uri())
         if given.watch:
+            # What is being measured goes first.
+            os.nice(19)
             _watch(folder, given, seen)
     except (FolderError, QuestionError, OSError) as error:
         print(f"report: {error}", file=sys.stderr)

@@ -1,9 +1,29 @@
 // A page made by WATCH=1 loads itself again when there is a newer one: newest.js, beside it, says when each was made. As a
-// script it can be asked for where a page from disk may fetch nothing. The URL keeps the filters.
+// script it can be asked for where a page from disk may fetch nothing. The URL keeps the filters; its reader's place and open
+// tables are kept here, by what stood at the top: of charts above, some are new and some not drawn yet.
 {
   const made = Number(document.documentElement.dataset.watched);
   const file = decodeURIComponent(location.pathname.split("/").pop()) || "index.html";
-  window.newest = (pages) => { if (pages[file] > made) location.reload(); };
+  const top = (one) => one.getBoundingClientRect().top;
+  const was = history.state;
+  if (was) {
+    for (const id of was.open) document.querySelector(`#${id} details`)?.setAttribute("open", "");
+    const there = document.getElementById(was.id);
+    const stay = () => there && scrollTo(0, top(there) + scrollY - was.top);
+    stay();
+    // Again when what is in sight is drawn, and so has its height.
+    setTimeout(() => window.settled?.().then(stay), 100);
+    history.replaceState(null, "");
+    history.scrollRestoration = "auto";
+  }
+  window.newest = (pages) => {
+    if (!(pages[file] > made)) return;
+    const first = [...document.querySelectorAll("h1, h2[id], figure")].find((one) => one.getBoundingClientRect().bottom > 0);
+    const open = [...document.querySelectorAll("figure:has(details[open])")].map((one) => one.id);
+    history.replaceState({ id: first?.id ?? "", top: first ? top(first) : 0, open }, "");
+    history.scrollRestoration = "manual";
+    location.reload();
+  };
   const asking = setInterval(() => {
     if (document.hidden) return;
     const script = document.createElement("script");

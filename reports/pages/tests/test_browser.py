@@ -249,8 +249,8 @@ def test_downloads(browser: Browser, site: Path, kind: str) -> None:
 
 
 def test_a_watched_page_shows_what_is_new(browser: Browser, golden: Golden, tmp_path: Path) -> None:
-    """By itself, and only then. Broken by a page that never looks, or loads itself again and
-    again: tables that its reader has opened close, and the focus is lost."""
+    """By itself, and only then; its reader stays where he was. Broken by a page that never looks,
+    or loads itself again and again, by tables that close, or by a place that is lost."""
 
     def build_watched(folder: Path) -> None:
         with open_results(Folder(str(folder))) as loaded:
@@ -269,9 +269,19 @@ def test_a_watched_page_shows_what_is_new(browser: Browser, golden: Golden, tmp_
         pytest.fail("the page never looks")
     assert "No answer: only alpha was measured" in page.inner_text("section:has(#answer)")
     both = trials("alpha", (20, 21, 22)) + trials("beta", (10, 10, 10))
+    rows(page, "figure-latency-users")
+    place = "scrollY > 500 && document.getElementById('complexity').getBoundingClientRect().top"
+    page.evaluate("scrollTo(0, document.getElementById('complexity').offsetTop - 50)")
+    assert 0 < page.evaluate(place) < 60
     with page.expect_navigation():
         build_watched(golden(both))
     assert "alpha serves 1.86–2.36× beta's images" in page.inner_text("section:has(#answer)")
+    for _ in range(50):
+        if near := 0 < page.evaluate(place) < 100:
+            break
+        page.wait_for_timeout(100)
+    assert near
+    assert page.locator("details[open]").count() == 1
     assert complaints == []
 
 
