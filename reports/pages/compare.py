@@ -55,6 +55,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         b=given.b,
         rows=[row | {"title": _title(row["metric"])} for row in rows],
         told=told,
+        places=sorted({(row["group_id"], row["machine_name"]) for row in rows}),
         random=any(row["weights"] == "random" for row in rows),
         program=Markup(program),
     )
@@ -99,11 +100,13 @@ def sentences(rows: Sequence[Row]) -> list[Row]:
     told: list[Row] = []
     # Told where there are several: a stack and load alone would name two experiments.
     setups = {_setup(row) for row in rows}
+    machines = {row["machine_name"] for row in rows}
     for row in rows:
         if not row["distinguishable"]:
             continue
         place = f"{row['stack']}, {row['interface']}, {row['load']}"
         place += f", {_setup(row)}" if len(setups) > 1 else ""
+        place += f" on {row['machine_name']}" if len(machines) > 1 else ""
         ratio = span(row["ratio_low"], row["ratio_high"])
         told.append(
             {
@@ -125,7 +128,7 @@ def sentences(rows: Sequence[Row]) -> list[Row]:
 
 def _setup(row: Row) -> str:
     weights = " with random weights" if row["weights"] == "random" else ""
-    return f"{row['model']} {row['precision']}{weights} on {row['machine_name']}"
+    return f"{row['model']} {row['precision']}{weights}"
 
 
 def _title(metric: str) -> str:

@@ -22,11 +22,12 @@ FILTERS = {
 }
 VERDICTS = (("usable", "not INVALID"), ("valid", "VALID only"))
 TRIAL_COLUMNS = {
+    # A narrow screen shows three.
     "stack": "stack",
-    "interface": "interface",
-    "load": "load",
-    "block": "block",
     "verdict": "verdict",
+    "load": "load",
+    "interface": "interface",
+    "block": "block",
     "reasons": "reasons",
     "throughput_per_s": "units/s",
     "latency_p50_ms": "p50 ms",

@@ -60,7 +60,9 @@ function limitOf(name) {
 
 function finish(one) {
   const [low, high] = [one.low ?? null, one.high ?? null];
-  const range = low === null || high === null ? "" : `${shown(low, one.figure)}–${shown(high, one.figure)}`;
+  const ends = low === null || high === null ? [] : [shown(low, one.figure), shown(high, one.figure)];
+  // Blocks that all agree have no interval to show: 0%–0% says nothing.
+  const range = ends[0] === ends[1] ? "" : ends.join("–");
   const edge = high ?? one.value;
   return { ...one, low, high, range, text: shown(one.value, one.figure), edge, room: edge * 1.25 };
 }

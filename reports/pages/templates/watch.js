@@ -1,6 +1,6 @@
 // A page made by WATCH=1 loads itself again when there is a newer one: newest.js, beside it, says when each was made. As a
 // script it can be asked for where a page from disk may fetch nothing. The URL keeps the filters; its reader's place and open
-// tables are kept here, by what stood at the top: of charts above, some are new and some not drawn yet.
+// tables are kept here, by what first began in sight: charts above may be new, or not drawn yet.
 {
   const made = Number(document.documentElement.dataset.watched);
   const file = decodeURIComponent(location.pathname.split("/").pop()) || "index.html";
@@ -18,7 +18,7 @@
   }
   window.newest = (pages) => {
     if (!(pages[file] > made)) return;
-    const first = [...document.querySelectorAll("h1, h2[id], figure")].find((one) => one.getBoundingClientRect().bottom > 0);
+    const first = [...document.querySelectorAll("h1, h2[id], figure")].find((one) => top(one) >= 0);
     const open = [...document.querySelectorAll("figure:has(details[open])")].map((one) => one.id);
     history.replaceState({ id: first?.id ?? "", top: first ? top(first) : 0, open }, "");
     history.scrollRestoration = "manual";

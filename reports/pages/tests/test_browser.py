@@ -280,7 +280,7 @@ def test_a_watched_page_shows_what_is_new(browser: Browser, golden: Golden, tmp_
         if near := 0 < page.evaluate(place) < 100:
             break
         page.wait_for_timeout(100)
-    assert near
+    assert near, page.evaluate(place)
     assert page.locator("details[open]").count() == 1
     assert complaints == []
 

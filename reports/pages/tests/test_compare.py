@@ -62,7 +62,7 @@ def test_a_change_names_its_experiment(
     then = [row | {"throughput_per_s": 50.0} for row in now]
     folder = golden(trials("alpha", (20, 21, 22)) + then, **LATER)
     text = compared(folder, tmp_path, capsys, RUN, LATER["run_id"])
-    said = "alpha, rest, closed-4, resnet50 int8 on A CPU · 2 CPUs: throughput in B is 10.00× that"
+    said = "alpha, rest, closed-4, resnet50 int8: throughput in B is 10.00× that"
     assert said in text and "fp32" not in text
 
 
