@@ -124,8 +124,10 @@ def heatmap(intervals: bool = True) -> dict[str, Any]:
             domain=False,
         ),
         y=alt.Y("label:N", title=None, sort=None).axis(
-            # Beside its name where there is room for the unit, else below it.
-            labelExpr="length(datum.label) > 24 ? split(datum.label, ', ') : datum.label",
+            # Beside its name where there is room for the unit, else below it: on a narrow screen
+            # what the names take is missing for the figures.
+            labelExpr="length(datum.label) > 22"
+            " ? split(replace(datum.label, ' for ', ', for '), ', ') : datum.label",
             labelLimit=200,
         ),
     )
