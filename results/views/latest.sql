@@ -8,9 +8,19 @@ with newest as (
     from (
         select
             runs.machine_name,
-            trials.run_id, trials.trial_id, trials.group_id, trials.stack, trials.model, trials.weights,
-            trials.precision, trials.device, trials.runtime, trials.generator, trials.interface,
-            trials.load, trials.client_batch,
+            trials.run_id,
+            trials.trial_id,
+            trials.group_id,
+            trials.stack,
+            trials.model,
+            trials.weights,
+            trials.precision,
+            trials.device,
+            trials.runtime,
+            trials.generator,
+            trials.interface,
+            trials.load,
+            trials.client_batch,
             runs.started_at,
             count(distinct trials.block) over (
                 partition by
@@ -29,6 +39,7 @@ with newest as (
         order by has_interval desc, started_at desc, run_id desc
     )
 )
+
 select
     runs.machine_name,
     trials.*
