@@ -4,7 +4,9 @@
 create view latest as
 with newest as (
     -- Of the columns that decide alone: windows over whole rows take five times as long.
-    select run_id, trial_id
+    select
+        run_id,
+        trial_id
     from (
         select
             runs.machine_name,

@@ -273,7 +273,7 @@ def test_a_watched_page_shows_what_is_new(browser: Browser, golden: Golden, tmp_
     place = "scrollY > 500 && document.getElementById('complexity').getBoundingClientRect().top"
     page.evaluate("scrollTo(0, document.getElementById('complexity').offsetTop - 50)")
     assert 0 < page.evaluate(place) < 60
-    with page.expect_navigation():
+    with page.expect_navigation(timeout=120_000):
         build_watched(golden(both))
     assert "alpha serves 1.86–2.36× beta's images" in page.inner_text("section:has(#answer)")
     for _ in range(50):
