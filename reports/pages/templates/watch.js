@@ -10,9 +10,10 @@
     for (const id of was.open) document.querySelector(`#${id} details`)?.setAttribute("open", "");
     const there = document.getElementById(was.id);
     const stay = () => there && scrollTo(0, top(there) + scrollY - was.top);
-    stay();
-    // Again when what is in sight is drawn, and so has its height.
-    setTimeout(() => window.settled?.().then(stay), 100);
+    // While the charts are drawn, and so get their heights; until the reader moves.
+    const grown = new ResizeObserver(stay);
+    grown.observe(document.body);
+    for (const kind of ["wheel", "touchmove", "keydown", "pointerdown"]) addEventListener(kind, () => grown.disconnect(), { once: true });
     history.replaceState(null, "");
     history.scrollRestoration = "auto";
   }
