@@ -32,7 +32,7 @@ NAMES = {
     "kv_cache_usage": ("key-value cache in use", "%", "less"),
     "queue_ms": ("queue", "ms", "less"),
     "inference_ms": ("inference", "ms", "less"),
-    "rest_ms": ("rest: decoding, transport", "ms", "less"),
+    "rest_ms": ("rest", "ms", "less"),
     "batch_mean": ("batch", "items", "more"),
     "batch_efficiency": ("batch of the configured maximum", "%", "more"),
     "service_time_p50_ms": ("service time p50", "ms", "less"),

@@ -62,8 +62,8 @@ def where_the_time_goes(
             Figure(
                 "where",
                 "Where a request's time goes, as the server tells",
-                "Means. A part that a server does not tell is missing; where it charges each"
-                " request with its whole batch, there is no rest.",
+                "Means. The rest is decoding and transport. A part that a server does not tell is"
+                " missing; where it charges each request with its whole batch, there is no rest.",
                 charts.stacked(
                     "ms", [name_of(name, unit) for name in parts], ("#c9a227", "#8d7bb5", "#9aa5b1")
                 ),
