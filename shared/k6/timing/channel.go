@@ -4,26 +4,21 @@ import (
 	"bufio"
 	"bytes"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"net"
-	"net/url"
 	"os"
 	"strconv"
-	"strings"
 	"syscall"
 	"time"
 
 	"golang.org/x/net/http2"
 	"golang.org/x/net/http2/hpack"
-	"google.golang.org/grpc/codes"
 
 	"study/k6/clock"
 )
 
 const (
-	messagePrefix = 5         // bytes before a gRPC message: compressed or not, and its length
 	largestWindow = 1<<31 - 1 // of flow control: no answer then waits for this client to allow it
 	maxHeaders    = 1 << 20
 )
@@ -54,17 +49,6 @@ type channel struct {
 	callLeft  int64  // … and on this call
 
 	call *grpcCall // nil between calls
-}
-
-// grpcCall is the answer to a call, as far as it is there.
-type grpcCall struct {
-	x       *exchange
-	answer  func(message []byte, at int64)
-	prefix  []byte // of the message that comes next, until it is whole
-	message []byte // its capacity is the length that the prefix told
-	ended   bool   // the status is there
-	code    codes.Code
-	said    string
 }
 
 // openChannel connects and exchanges settings, so that the first call finds a connection that is ready.
@@ -311,73 +295,4 @@ func (h *channel) settings(f *http2.SettingsFrame) error {
 		return err
 	}
 	return h.writer.Flush()
-}
-
-// headers takes the answer's head, its trailer, or both in one.
-func (c *grpcCall) headers(f *http2.MetaHeadersFrame, at int64) error {
-	if c.x.first == 0 {
-		c.x.first = at
-		kind := field(f, "content-type")
-		if status := f.PseudoValue("status"); status != "200" || !strings.HasPrefix(kind, "application/grpc") {
-			return fmt.Errorf("no gRPC: HTTP %s, content type %q", status, kind)
-		}
-	}
-	if !f.StreamEnded() {
-		return nil
-	}
-	code, err := strconv.ParseUint(field(f, "grpc-status"), 10, 32)
-	if err != nil {
-		return errors.New("the answer ended without a gRPC status")
-	}
-	c.x.done, c.ended, c.code, c.said = at, true, codes.Code(code), field(f, "grpc-message")
-	if plain, err := url.PathUnescape(c.said); err == nil {
-		c.said = plain
-	}
-	if len(c.prefix) > 0 {
-		return errors.New("the answer ended within a message")
-	}
-	return nil
-}
-
-func field(f *http2.MetaHeadersFrame, name string) string {
-	for _, h := range f.RegularFields() {
-		if h.Name == name {
-			return h.Value
-		}
-	}
-	return ""
-}
-
-// data takes a part of the answer; messages and frames need not begin together.
-func (c *grpcCall) data(f *http2.DataFrame, at int64) error {
-	if c.x.first == 0 {
-		return errors.New("no gRPC: data before the headers")
-	}
-	for part := f.Data(); len(part) > 0; {
-		if missing := messagePrefix - len(c.prefix); missing > 0 {
-			n := min(missing, len(part))
-			c.prefix, part = append(c.prefix, part[:n]...), part[n:]
-			if n < missing {
-				break
-			}
-			length := binary.BigEndian.Uint32(c.prefix[1:])
-			if c.prefix[0] != 0 {
-				return errors.New("the answer is compressed, which was not asked for")
-			}
-			if c.x.bytes+int64(length) > maxAnswer {
-				return fmt.Errorf("the answer is larger than %d bytes", maxAnswer)
-			}
-			c.message = make([]byte, 0, length)
-		}
-		n := min(cap(c.message)-len(c.message), len(part))
-		c.message, part = append(c.message, part[:n]...), part[n:]
-		if len(c.message) == cap(c.message) {
-			c.answer(c.message, at)
-			c.prefix, c.message = c.prefix[:0], nil
-		}
-	}
-	if f.StreamEnded() {
-		return errors.New("the answer ended without a gRPC status")
-	}
-	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"io"
+	"iter"
 	"net"
 	"strings"
 	"sync/atomic"
@@ -104,16 +105,7 @@ func TestTheConnectionsWindowIsKept(t *testing.T) {
 	var received, allowed, beyond atomic.Int64
 	allowed.Store(65535)
 	target := serveConnections(t, func(conn net.Conn, _ int) {
-		f := http2.NewFramer(conn, conn)
-		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
-			return
-		}
-		_ = f.WriteSettings()
-		for {
-			frame, err := f.ReadFrame()
-			if err != nil {
-				return
-			}
+		for f, frame := range framesOf(conn) {
 			switch part := frame.(type) {
 			case *http2.HeadersFrame:
 				_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
@@ -144,17 +136,8 @@ func TestWindowsAreKept(t *testing.T) {
 	const first, more = 100, 300
 	var received, returned atomic.Int64
 	target := serveConnections(t, func(conn net.Conn, _ int) {
-		f := http2.NewFramer(conn, conn)
-		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
-			return
-		}
-		_ = f.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: first})
 		allowed := int64(0)
-		for {
-			frame, err := f.ReadFrame()
-			if err != nil {
-				return
-			}
+		for f, frame := range framesOf(conn, http2.Setting{ID: http2.SettingInitialWindowSize, Val: first}) {
 			switch part := frame.(type) {
 			case *http2.HeadersFrame:
 				allowed = received.Load() + first
@@ -282,16 +265,7 @@ func TestAnEarlyRefusalEndsTheCall(t *testing.T) {
 func TestARequestThatIsNotSentToItsEndIsCancelled(t *testing.T) {
 	cancelled := make(chan uint32, 1)
 	target := serveConnections(t, func(conn net.Conn, _ int) {
-		f := http2.NewFramer(conn, conn)
-		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
-			return
-		}
-		_ = f.WriteSettings()
-		for {
-			frame, err := f.ReadFrame()
-			if err != nil {
-				return
-			}
+		for f, frame := range framesOf(conn) {
 			switch frame.(type) {
 			case *http2.HeadersFrame:
 				head(f, 1, true, ":status", "200", "content-type", "application/grpc", "grpc-status", "8")
@@ -318,21 +292,28 @@ func TestARequestThatIsNotSentToItsEndIsCancelled(t *testing.T) {
 func serveFrames(t *testing.T, answer func(f *http2.Framer, id uint32, connection int)) string {
 	t.Helper()
 	return serveConnections(t, func(conn net.Conn, number int) {
-		framer := http2.NewFramer(conn, conn)
-		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
-			return
-		}
-		_ = framer.WriteSettings()
-		for {
-			frame, err := framer.ReadFrame()
-			if err != nil {
-				return
-			}
+		for framer, frame := range framesOf(conn) {
 			if data, ok := frame.(*http2.DataFrame); ok && data.StreamEnded() {
 				answer(framer, data.StreamID, number)
 			}
 		}
 	})
+}
+
+// framesOf greets a client and gives each frame that comes, with the framer to answer it by.
+func framesOf(conn net.Conn, settings ...http2.Setting) iter.Seq2[*http2.Framer, http2.Frame] {
+	return func(yield func(*http2.Framer, http2.Frame) bool) {
+		f := http2.NewFramer(conn, conn)
+		if _, err := io.ReadFull(conn, make([]byte, len(http2.ClientPreface))); err != nil {
+			return
+		}
+		_ = f.WriteSettings(settings...)
+		for frame, err := f.ReadFrame(); err == nil; frame, err = f.ReadFrame() {
+			if !yield(f, frame) {
+				return
+			}
+		}
+	}
 }
 
 func serveConnections(t *testing.T, serve func(conn net.Conn, number int)) string {
