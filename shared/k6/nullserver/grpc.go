@@ -10,6 +10,7 @@ import (
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/stats"
 	"google.golang.org/grpc/status"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
 	"google.golang.org/protobuf/types/dynamicpb"
 )
@@ -19,8 +20,9 @@ var source string
 
 const maxMessage = 64 << 20
 
-// grpcServer serves null.proto; its messages are dynamic, so that nothing generated has to be kept in step.
-func (s *Server) grpcServer() (*grpc.Server, error) {
+// grpcServer makes s.grpc, which serves null.proto; its messages are dynamic, so that nothing generated has to be kept
+// in step.
+func (s *Server) grpcServer() (*calls, error) {
 	compiler := protocompile.Compiler{Resolver: &protocompile.SourceResolver{
 		Accessor: protocompile.SourceAccessorFromMap(map[string]string{"null.proto": source}),
 	}}
@@ -30,10 +32,10 @@ func (s *Server) grpcServer() (*grpc.Server, error) {
 	}
 	service := files[0].Services().ByName("Null")
 	calls := &calls{s, files[0].Messages().ByName("Ask"), files[0].Messages().ByName("Answer")}
-	server := grpc.NewServer(
+	s.grpc = grpc.NewServer(
 		grpc.StatsHandler(numbering{s}), grpc.MaxRecvMsgSize(maxMessage), grpc.MaxSendMsgSize(maxMessage),
 	)
-	server.RegisterService(&grpc.ServiceDesc{
+	s.grpc.RegisterService(&grpc.ServiceDesc{
 		ServiceName: string(service.FullName()),
 		HandlerType: (*any)(nil),
 		Methods: []grpc.MethodDesc{{
@@ -48,7 +50,7 @@ func (s *Server) grpcServer() (*grpc.Server, error) {
 			Handler:       func(_ any, stream grpc.ServerStream) error { return calls.stream(stream) },
 		}},
 	}, calls)
-	return server, nil
+	return calls, nil
 }
 
 type calls struct {
@@ -68,7 +70,7 @@ func (c *calls) unary(ctx context.Context, read func(any) error) (answer any, er
 	e, done, err := c.server.begin(ctx, "grpc", bytes)
 	defer done()
 	if err == nil {
-		err = c.server.send(ctx, e, pace, 1, func(i int) error {
+		err = c.server.send(ctx, pace, 1, func(i int) error {
 			answer = c.message(e, i)
 			return nil
 		})
@@ -90,7 +92,7 @@ func (c *calls) stream(stream grpc.ServerStream) error {
 	if err != nil {
 		return err
 	}
-	return c.server.send(stream.Context(), e, pace, pace.Chunks, func(i int) error {
+	return c.server.send(stream.Context(), pace, pace.Chunks, func(i int) error {
 		return stream.SendMsg(c.message(e, i))
 	})
 }
@@ -124,6 +126,16 @@ func (c *calls) message(e *Entry, chunk int) *dynamicpb.Message {
 	set("text", "word ")
 	set("received_bytes", int64(e.Bytes))
 	return message
+}
+
+// leaving notes when an answer is written.
+func (c *calls) leaving(message []byte) error {
+	answer := dynamicpb.NewMessage(c.answer)
+	if err := proto.Unmarshal(message, answer); err != nil {
+		return err
+	}
+	c.server.Log.sent(answer.Get(c.answer.Fields().ByName("request")).Int())
+	return nil
 }
 
 // numbering numbers connections.

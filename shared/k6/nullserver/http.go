@@ -54,7 +54,8 @@ func (s *Server) answer(w http.ResponseWriter, r *http.Request, body []byte, pac
 	if err != nil {
 		return
 	}
-	_ = s.send(r.Context(), e, pace, 1, func(int) error {
+	_ = s.send(r.Context(), pace, 1, func(int) error {
+		s.Log.sent(e.Request)
 		w.Header().Set("Content-Type", "application/json")
 		if status, err := strconv.Atoi(r.URL.Query().Get("status")); err == nil {
 			w.WriteHeader(status)
@@ -85,10 +86,11 @@ func (s *Server) events(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	broken, _ := strconv.Atoi(r.URL.Query().Get("break"))
-	err = s.send(r.Context(), e, pace, pace.Chunks, func(i int) error {
+	err = s.send(r.Context(), pace, pace.Chunks, func(i int) error {
 		if broken > 0 && i == broken {
 			panic(http.ErrAbortHandler)
 		}
+		s.Log.sent(e.Request)
 		_, _ = fmt.Fprintf(w, "data: {\"request\": %d, \"text\": \"word \"}\n\n", e.Request)
 		return flush()
 	})
@@ -116,13 +118,14 @@ func (s *Server) webSocket(w http.ResponseWriter, r *http.Request) {
 		}
 		e, done, err := s.begin(r.Context(), "ws", len(message))
 		if err == nil {
-			err = s.send(r.Context(), e, pace, pace.Chunks, func(i int) error {
+			err = s.send(r.Context(), pace, pace.Chunks, func(i int) error {
 				frame := bytes.NewBuffer(nil)
 				fmt.Fprintf(frame, `{"request": %d, "text": "word "`, e.Request)
 				if i == pace.Chunks-1 {
 					frame.WriteString(", " + lastFrame)
 				}
 				frame.WriteString("}")
+				s.Log.sent(e.Request)
 				return socket.WriteMessage(websocket.TextMessage, frame.Bytes())
 			})
 		}

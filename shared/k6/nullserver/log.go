@@ -35,9 +35,11 @@ func (l *Log) add(protocol string, connection int64, bytes int) *Entry {
 	return e
 }
 
-func (l *Log) sent(e *Entry) {
+// sent notes that a chunk of that request's answer leaves now.
+func (l *Log) sent(request int64) {
 	l.lock.Lock()
 	defer l.lock.Unlock()
+	e := l.entries[request-1]
 	e.SentNs = append(e.SentNs, clock.Now())
 }
 

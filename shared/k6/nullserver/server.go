@@ -65,11 +65,12 @@ func Start(settings Settings, httpAddress, grpcAddress string) (*Server, error) 
 	s.http = &http.Server{Handler: s.routes(), ConnContext: func(ctx context.Context, _ net.Conn) context.Context {
 		return s.numbered(ctx)
 	}}
-	if s.grpc, err = s.grpcServer(); err != nil {
+	calls, err := s.grpcServer()
+	if err != nil {
 		return nil, errors.Join(err, web.Close(), rpc.Close())
 	}
 	go func() { _ = s.http.Serve(web) }()
-	go func() { _ = s.grpc.Serve(rpc) }()
+	go func() { _ = s.grpc.Serve(leavingListener{rpc, calls.leaving}) }()
 	return s, nil
 }
 
@@ -114,14 +115,13 @@ func (s *Server) pause(ctx context.Context, due int64) error {
 	return nil
 }
 
-// send waits for each chunk's time, notes the true one and sends: the note is never later than the chunk.
-func (s *Server) send(ctx context.Context, e *Entry, pace Pace, chunks int, write func(i int) error) error {
+// send waits for each chunk's time and sends it. `write` notes the true time, never later than the chunk leaves.
+func (s *Server) send(ctx context.Context, pace Pace, chunks int, write func(i int) error) error {
 	begin := clock.Now()
 	for i := range chunks {
 		if err := s.pause(ctx, pace.due(begin, i)); err != nil {
 			return err
 		}
-		s.Log.sent(e)
 		if err := write(i); err != nil {
 			return err
 		}
