@@ -22,6 +22,11 @@ TOLERANCE = 1e-4  # of 1 − cosine: the group's parity tolerance for fp32
 # {question: words of the sentence that answers it}
 ANSWERS = {
     "keep too many clients from using the SQL store at once": "Semaphores are often used to guard",
+    "How do I find out where a program is installed?": "Return the path to an executable",
+    "error for too many nested calls": "a RecursionError exception is raised",
+    "How many rounds are needed to protect a password?": "The number of iterations should",
+    # The README's own.
+    "Which toolkits are there to build windows and buttons with?": "GUI frameworks can be found",
 }
 
 

@@ -169,6 +169,31 @@ def test_what_nobody_waits_for_is_left_out(code: Any):
     assert len(waiting) == 0 and waiting.take() == []
 
 
+def seen_by(script: str) -> Any:
+    """What one of the scripts beside this file prints, in the stack's own environment."""
+    environment = ensure_environment(STACK, "cpu", Reporter(Console(quiet=True)))
+    done = subprocess.run(
+        [str(environment / "bin" / "python"), "-P", str(STACK / "tests" / script)],
+        env={**os.environ, "PYTHONPATH": str(STACK)},
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_a_text_alone_waits_for_nothing_and_nothing_waits_for_it():
+    """No timer is set between its coming and its answer, and the event loop goes on while it is
+    tokenized.
+
+    Breaks if an idle worker waits for a batch to fill, and if texts are tokenized on the loop: then
+    one long text holds up every connection.
+    """
+    assert seen_by("lone_text.py") == {"answer": [[1.0]], "timers": 0}
+
+
 def test_a_batch_that_fails_and_one_that_nobody_waits_for():
     """The texts of a failed batch are told so, all of them, and the worker goes on. Before that: by
     hand, what a batch of two texts, of 2 tokens and of 1, counts as.
@@ -177,17 +202,7 @@ def test_a_batch_that_fails_and_one_that_nobody_waits_for():
     exception, or an answer that nobody takes any more, ends the worker: then the server accepts
     requests and answers none.
     """
-    environment = ensure_environment(STACK, "cpu", Reporter(Console(quiet=True)))
-    done = subprocess.run(
-        [str(environment / "bin" / "python"), "-P", str(STACK / "tests" / "failing_batch.py")],
-        env={**os.environ, "PYTHONPATH": str(STACK)},
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout) == {
+    assert seen_by("failing_batch.py") == {
         "right": [[3.0], [3.0]],
         "counted": {
             "tokens_total": 3.0,

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import subprocess
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,31 @@ def test_the_weights_are_the_real_ones(artefact: Artefact):
     assert artefact.weights == "pretrained"
     quality = artefact.manifest["quality"]
     assert quality["fp32"] > 0.5 and abs(quality["fp32"] - quality["int8"]) < 0.03
+
+
+def test_the_texts_are_what_the_group_says():
+    """A thousand at least, no two alike; in the main set a tenth is ten times as long as most, in
+    `uniform` none is twice as long. Broken by a selection that padding can't hurt, and by one
+    without the texts that tokenizers disagree on."""
+    entries = json.loads((PAYLOADS / "manifest.json").read_text())
+    texts = [entry["text"] for entry in entries]
+    assert len(set(texts)) == len(texts) >= 1_000
+    sent = [entry for entry in entries if not entry.get("audit")]
+    main, uniform = (
+        sorted(len(entry["text"].split()) for entry in sent if entry.get("set") == each)
+        for each in (None, "uniform")
+    )
+    assert main[-len(main) // 10] >= 10 * main[len(main) // 2]
+    assert uniform[-1] < 2 * uniform[0]
+    odd = {"one-space", "one-token", "over-long", "emoji", "arabic", "hebrew", "chinese"}
+    assert odd <= {entry["name"] for entry in entries if entry.get("probe")}
+
+
+def test_the_limit_is_the_one_that_the_group_states(artefact: Artefact):
+    """Where people read it. Broken by a change in one place only."""
+    told = tomllib.loads((MODEL.parent / "group.toml").read_text())["models"]["minilm"]["title"]
+    limit = json.loads((artefact.folder / "embedding.json").read_text())["max_tokens"]
+    assert f"{limit} tokens at most" in told
 
 
 def test_every_payload_has_a_reference_and_many_a_key(artefact: Artefact):

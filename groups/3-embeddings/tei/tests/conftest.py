@@ -4,6 +4,7 @@ It stands in for nothing: no figure comes from it. What it shows is whether requ
 fit the documentation.
 """
 
+import csv
 import json
 import subprocess
 import sys
@@ -97,10 +98,14 @@ def responder() -> Iterator[Documented]:
 
 @pytest.fixture
 def ask(responder: Documented, tmp_path: Path) -> Callable[..., list[dict[str, Any]]]:
-    """ask(interface, texts): what k6 wrote down in check mode, one entry a text."""
+    """ask(interface, texts): what k6 wrote down in check mode, one entry a text.
+
+    With `together`, so many texts a request, which check mode doesn't send: a short load's records.
+    """
     k6 = ensure_k6(Reporter(Console(quiet=True, file=sys.stderr)))
 
-    def run(interface: str, texts: list[str]) -> list[dict[str, Any]]:
+    def run(interface: str, texts: list[str], together: int = 1) -> list[dict[str, Any]]:
+        check = together == 1
         responder.asked.clear()
         payloads: list[dict[str, str]] = []
         for number, text in enumerate(texts):
@@ -108,18 +113,18 @@ def ask(responder: Documented, tmp_path: Path) -> Callable[..., list[dict[str, A
             file.write_bytes(text.encode())
             payloads.append({"name": f"text {number}", "path": str(file)})
         plan = {
-            "mode": "check",
+            "mode": "check" if check else "load",
             "interface": interface,
             "targets": {name: f"127.0.0.1:{port}" for name, port in responder.ports.items()},
             "model": "minilm",
             "request": {},
-            "client_batch": 1,
+            "client_batch": together,
             "seed": 0,
             "payloads": payloads,
             "expected": [None] * len(texts),
             "load": {"kind": "closed", "users": 1},
             "warmup_s": 0,
-            "window_s": 0,
+            "window_s": 0 if check else 0.2,
             "timeout_s": 10,
             "records": str(tmp_path / "records.csv"),
             "answers": str(tmp_path / "answers.ndjson"),
@@ -140,6 +145,9 @@ def ask(responder: Documented, tmp_path: Path) -> Callable[..., list[dict[str, A
             check=False,
         )
         assert done.returncode == 0, done.stderr
-        return read_answers(tmp_path / "answers.ndjson")
+        if check:
+            return read_answers(tmp_path / "answers.ndjson")
+        with (tmp_path / "records.csv").open(newline="") as records:
+            return list(csv.DictReader(records))
 
     return run

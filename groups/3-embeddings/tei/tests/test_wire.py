@@ -99,6 +99,34 @@ def test_what_is_no_answer_is_not_taken_for_one(
     assert fault in said["error"]
 
 
+def placed(*places: int) -> dict[str, Any]:
+    """An answer of /v1/embeddings whose vectors say that they are of these texts."""
+    return {"data": [{"embedding": VECTOR, "index": place} for place in places]}
+
+
+@pytest.mark.parametrize(
+    ("interface", "body", "fault"),
+    [
+        ("rest", [VECTOR, VECTOR], ""),
+        ("rest", [VECTOR], "1 vectors for 2 texts"),
+        ("rest", [VECTOR, VECTOR[:2]], "a vector is empty or shorter"),
+        ("openai", placed(0, 1), ""),
+        ("openai", placed(1, 0), "the vector of text 1 is out of its place"),
+    ],
+)
+def test_two_texts_in_a_request(
+    interface: str, body: Any, fault: str, ask: Ask, responder: Any
+) -> None:
+    """Each has its vector, in its place: else one is counted that never came."""
+    responder.status, responder.body = 200, body
+    records = ask(interface, [TEXT, "What is shallow learning?"], together=2)
+    assert {
+        len(asked["inputs" if interface == "rest" else "input"]) for _, asked in responder.asked
+    } == {2}
+    assert records and all((record["error"] == "") == (fault == "") for record in records)
+    assert all(fault in record["error"] for record in records)
+
+
 def test_grpc_request_and_answer(ask: Ask, responder: Any) -> None:
     """By the field numbers of proto/tei.proto: inputs 1, truncate 2, normalize 3."""
     responder.status, responder.body = 0, grpc_answer(VECTOR)

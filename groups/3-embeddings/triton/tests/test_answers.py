@@ -2,6 +2,7 @@
 
 import json
 import math
+import re
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,28 @@ def test_the_metrics_count_texts_and_padding(server: Any, embed: Embed):
     assert (grown["embed_texts"], grown["embed_tokens"]) == (4, 3 * 3 + 12)
     assert 21 <= grown["embed_padded_tokens"] <= 4 * 12
     assert 1 <= grown["embed_executions"] <= 4
+
+
+def test_it_is_set_up_as_the_readme_says(server: Any):
+    """By the configuration that the server itself tells. Breaks when a default is changed in one
+    place only, with a delay that every lone caller would pay, and with a queue without limit; also
+    when batch efficiency is divided by something else than what one execution may hold."""
+    config = httpx.get(f"{server.url}/v2/models/encoder/config").json()
+    told = {name: each["string_value"] for name, each in config["parameters"].items()}
+    batching = config["dynamic_batching"]
+    found = {
+        "BATCH": told["max_texts"],
+        "TOKENS": told["max_tokens"],
+        "PADDING": told["max_padding"],
+        "QUEUE": str(batching["default_queue_policy"]["max_queue_size"]),
+    }
+    readme = (PUBLISHED.parents[1] / "README.md").read_text()
+    assert found == {
+        name: re.findall(rf"^\| `{name}` \| (\d+);", readme, re.M)[0] for name in found
+    }
+    assert server.stack.max_batch["cpu"] == int(found["BATCH"])
+    assert int(batching.get("max_queue_delay_microseconds", 0)) == 0
+    assert [group["count"] for group in config["instance_group"]] == [2]
 
 
 def test_the_vector_is_the_one_that_the_models_users_publish(server: Any, embed: Embed):

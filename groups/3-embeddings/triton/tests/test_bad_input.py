@@ -145,6 +145,17 @@ def test_an_empty_list_over_grpc(server: Any, assert_serves: Any):
     assert_serves()
 
 
+def test_a_wrong_datatype_over_grpc(server: Any, assert_serves: Any):
+    with kserve.InferenceServerClient(f"127.0.0.1:{server.port('grpc')}") as client:
+        tensor = kserve.InferInput("TEXT", [1, 1], "FP32")
+        tensor.set_data_from_numpy(np.zeros((1, 1), dtype=np.float32))
+        with pytest.raises(InferenceServerException) as caught:
+            client.infer("embed", [tensor], client_timeout=60)
+    assert caught.value.status() == "StatusCode.INVALID_ARGUMENT"
+    assert "data-type is 'FP32', but model 'embed' expects 'BYTES'" in caught.value.message()
+    assert_serves()
+
+
 def test_an_unknown_model_is_not_found(server: Any, body: Any, assert_serves: Any):
     request = body([GOOD])
     url = server.url + PATH.replace("embed", "nothing")

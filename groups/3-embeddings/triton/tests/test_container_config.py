@@ -83,6 +83,21 @@ def test_the_encoder_is_the_onnxruntime_backends(
     assert model.resolve() == tmp_path / "model" / "encoder.onnx"
 
 
+def test_int8_is_the_quantised_encoder(
+    launch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the image and natively. Breaks if fp32 would stand under int8's name: the parity gate
+    can't tell, it is within int8's tolerance."""
+    configured(launch, tmp_path / "state", monkeypatch, PRECISION="int8")
+    folder = tmp_path / "state" / "model_repository" / "encoder"
+    file = tmp_path / "model" / "encoder.int8.onnx"
+    assert (folder / "1" / "model.onnx").readlink() == file
+    native = text_format.Parse(
+        (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
+    )
+    assert native.parameters["model"].string_value == str(file)
+
+
 def test_tensorrt_is_told_every_shape_that_can_come(
     launch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

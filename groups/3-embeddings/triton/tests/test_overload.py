@@ -2,11 +2,15 @@
 
 import asyncio
 import statistics
+import threading
 import time
 from typing import Any
 
 import httpx
+import numpy as np
 import pytest
+import tritonclient.grpc as kserve
+from tritonclient.utils import InferenceServerException
 
 PATH = "/v2/models/embed/infer"
 TEXT = "Long enough to be work, and the same for all of them. " * 5  # 60 tokens
@@ -47,13 +51,33 @@ async def flood(client: httpx.AsyncClient, url: str, request: Any, seconds: floa
     return [reply for replies in called for reply in replies]
 
 
-async def scenario(server: Any, request: Any) -> tuple[float, list[tuple[int, str, float]], float]:
+def refused_over_grpc(port: int, over: threading.Event) -> list[str]:
+    """The status of the first refusal; empty if each call was answered until it was `over`."""
+    tensor = kserve.InferInput("TEXT", [1, 1], "BYTES")
+    tensor.set_data_from_numpy(np.array([[TEXT.encode()]], dtype=np.object_))
+    with kserve.InferenceServerClient(f"127.0.0.1:{port}") as client:
+        while not over.is_set():
+            try:
+                client.infer("embed", [tensor], client_timeout=60)
+            except InferenceServerException as refusal:
+                return [refusal.status()]
+    return []
+
+
+async def scenario(
+    server: Any, request: Any
+) -> tuple[float, list[tuple[int, str, float]], list[str], float]:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=CALLERS)
     async with httpx.AsyncClient(timeout=60, limits=limits) as client:
         url = server.url + PATH
         before = await alone(client, url, request, 12)
+        over = threading.Event()
+        by_grpc = asyncio.create_task(
+            asyncio.to_thread(refused_over_grpc, server.port("grpc"), over)
+        )
         flooded = await flood(client, url, request, 6)
-        return before, flooded, await alone(client, url, request, 12)
+        over.set()
+        return before, flooded, await by_grpc, await alone(client, url, request, 12)
 
 
 def refusals(server: Any) -> float:
@@ -76,16 +100,17 @@ def test_overload_is_refused_at_once_and_leaves_no_trace(server: Any, body: Any)
     with refusals that the metric of stack.toml, which a dashboard alerts on, counts twice or not.
     """
     counted = refusals(server)
-    before, flooded, after = asyncio.run(scenario(server, body([TEXT])))
+    before, flooded, by_grpc, after = asyncio.run(scenario(server, body([TEXT])))
     served = [seconds for status, _, seconds in flooded if status == 200]
     refused = [(text, seconds) for status, text, seconds in flooded if status == 503]
     assert len(served) + len(refused) == len(flooded), {status for status, _, _ in flooded}
     assert len(served) > 10, "a server that refuses all is no use"
     assert len(refused) > 20, "it was not overloaded: the test shows nothing"
     assert all("Exceeds maximum queue size" in text for text, _ in refused)
+    assert by_grpc == ["StatusCode.UNAVAILABLE"]
     # The queue is bounded, and a refusal doesn't wait in it.
     quick = statistics.median(seconds for _, seconds in refused)
     assert quick < statistics.median(served) / 2
     assert after < 3 * before
     assert server.alive()
-    assert refusals(server) - counted == len(refused)
+    assert refusals(server) - counted == len(refused) + len(by_grpc)
