@@ -1,5 +1,6 @@
 """What NVML tells about the GPUs; nothing at all on a machine without one."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, cast
@@ -21,12 +22,36 @@ class GpuReading:
 
 
 def handles() -> list[Any]:
-    """NVML handles of this machine's GPUs; an empty list where there is no driver."""
+    """NVML handles of the GPUs that a server started here sees: all of the machine's, or those in
+    CUDA_VISIBLE_DEVICES, of which NVML knows nothing. An empty list where there is no driver.
+    """
     try:
         nvml.nvmlInit()
-        return [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+        every = [nvml.nvmlDeviceGetHandleByIndex(i) for i in range(nvml.nvmlDeviceGetCount())]
+        asked = os.environ.get("CUDA_VISIBLE_DEVICES")
+        return every if asked is None else visible(every, asked)
     except nvml.NVMLError:
         return []
+
+
+def visible(every: Sequence[Any], asked: str) -> list[Any]:
+    """Of all handles, in NVML's order, those that a value of CUDA_VISIBLE_DEVICES names: by number,
+    or by a UUID or its beginning. As for CUDA, the list ends before the first name that means none.
+    """
+    found: list[Any] = []
+    for name in (part.strip() for part in asked.split(",")):
+        if name.isdecimal():
+            named = list(every[int(name) : int(name) + 1])
+        elif name.startswith("MIG-"):
+            named = [nvml.nvmlDeviceGetHandleByUUID(name)]
+        else:
+            named = [
+                each for each in every if name and nvml.nvmlDeviceGetUUID(each).startswith(name)
+            ]
+        if len(named) != 1:
+            break
+        found += named
+    return found
 
 
 def read(devices: list[Any]) -> GpuReading:

@@ -137,6 +137,9 @@ def server_variables(
         variables["PREPARED_DIR"] = str(prepared)
     if device == "cpu":
         variables["CUDA_VISIBLE_DEVICES"] = ""
+    else:
+        # A GPU's number means the same to CUDA as to NVML, which watches it.
+        variables["CUDA_DEVICE_ORDER"] = "PCI_BUS_ID"
     return variables
 
 

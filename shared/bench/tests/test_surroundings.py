@@ -10,11 +10,12 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 from rich.console import Console
 
-from bench import quiet
+from bench import gpu, quiet
 from bench.device import wrong_device
 from bench.group import Load
 from bench.machine import HostTimes, host_times
@@ -151,3 +152,55 @@ def test_the_device(device: str, holders: dict[int, int], grown: int, right: boo
     names = {1: os.getpid(), 2: os.getppid()}
     held = {names.get(pid, pid): size for pid, size in holders.items()}
     assert (wrong_device(device, [os.getpid()], held, grown) is None) == right
+
+
+class ThreeGpus:
+    """NVML's view of a machine with three GPUs, which can't be had here; a handle is its number."""
+
+    class NVMLError(Exception):
+        pass
+
+    def nvmlInit(self) -> None:
+        pass
+
+    def nvmlDeviceGetCount(self) -> int:
+        return 3
+
+    def nvmlDeviceGetHandleByIndex(self, index: int) -> int:
+        return index
+
+    def nvmlDeviceGetUUID(self, device: int) -> str:
+        return ("GPU-aa-0", "GPU-ab-1", "GPU-cc-2")[device]
+
+    def nvmlDeviceGetHandleByUUID(self, uuid: str) -> str:
+        if uuid != "MIG-dd":
+            raise self.NVMLError
+        return uuid
+
+
+@pytest.mark.parametrize(
+    ("asked", "seen"),
+    [
+        (None, [0, 1, 2]),
+        ("", []),
+        ("1", [1]),
+        ("2, 0", [2, 0]),
+        ("0,3,1", [0]),
+        ("-1,0", []),
+        ("GPU-ab,GPU-cc-2", [1, 2]),
+        ("GPU-a", []),  # two begin so
+        ("MIG-dd", ["MIG-dd"]),
+        ("MIG-ee", []),
+    ],
+)
+def test_only_the_visible_gpus_are_watched(
+    asked: str | None, seen: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken by charging a server with the memory and power of the GPUs beside its own, and with
+    their jobs as neighbours: NVML tells of all GPUs, whatever CUDA is told."""
+    monkeypatch.setattr(gpu, "nvml", ThreeGpus())
+    if asked is None:
+        monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    else:
+        monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
+    assert gpu.handles() == seen
