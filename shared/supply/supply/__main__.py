@@ -18,6 +18,16 @@ def verdict(answers: Sequence[Answer], wrong: Sequence[str]) -> int:
     return 2 if any(answer.unchecked for answer in answers) else 0
 
 
+def conclusion(answers: Sequence[Answer], wrong: Sequence[str]) -> str:
+    """The verdict in words: make gives the same exit code to everything that isn't clean."""
+    found = sum(len(answer.found) for answer in answers) + len(wrong)
+    missed = sum(bool(answer.unchecked) for answer in answers)
+    said = f"audit: {found} found" if found else "audit: nothing found"
+    if missed:
+        return f"{said}; {missed} of {len(answers)} could not be checked, or not wholly"
+    return f"{said} in {len(answers)} that were checked"
+
+
 def audit(root: Path) -> int:
     """Print what was found and what was not checked; returns the verdict."""
     try:
@@ -40,6 +50,7 @@ def audit(root: Path) -> int:
         print(f"licence      {line}")
     if not wrong:
         print("clean        licences of direct dependencies")
+    print(conclusion(answers, wrong))
     return verdict(answers, wrong)
 
 

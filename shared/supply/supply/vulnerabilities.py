@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
 from typing import Any
@@ -98,13 +98,16 @@ def audit_lock(
 def audit_locks(
     root: Path, tool: Sequence[str] = PIP_AUDIT, ignored: Sequence[str] = ()
 ) -> list[Answer]:
-    """Every lock, until one shows that the database is out of reach."""
+    """Every lock, until one shows that the database is out of reach: no more are asked for."""
     answers: list[Answer] = []
+    silent: Answer | None = None
     for lock in locks(root):
-        if answers and answers[-1].nothing:
-            answers.append(replace(answers[-1], thing=str(lock.relative_to(root))))
+        if silent:
+            why = f"not asked for: there was no answer on {silent.thing}"
+            answers.append(Answer(str(lock.relative_to(root)), unchecked=why, nothing=True))
         else:
             answers.append(audit_lock(lock, root, tool, ignored))
+            silent = answers[-1] if answers[-1].nothing else None
     return answers
 
 

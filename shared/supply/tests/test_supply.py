@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from bench.paths import ROOT
-from supply.__main__ import verdict
+from supply.__main__ import conclusion, verdict
 from supply.images import bill, components, read_files
 from supply.licences import TABLE, faults
 from supply.vulnerabilities import ACCEPTED, Answer, accepted, audit_go, audit_lock, audit_locks
@@ -60,14 +60,30 @@ def test_only_what_was_checked_is_clean(says: str, code: int, exits: int, tmp_pa
 
 
 def test_a_database_out_of_reach_is_asked_once(tmp_path: Path) -> None:
-    """Forty time-outs in a row would look like a hang. Each lock is named all the same."""
+    """Forty time-outs in a row would look like a hang. Each lock is named all the same, and none is
+    told another's answer."""
     for name in ("a", "b", "c"):
         (tmp_path / f"{name}.lock").write_text(PIN)
     answers = audit_locks(tmp_path, tool(tmp_path, "no such host", 1))
+    why = "not asked for: there was no answer on a.lock"
     assert [(answer.thing, answer.unchecked) for answer in answers] == [
-        (f"{name}.lock", "no such host") for name in ("a", "b", "c")
+        ("a.lock", "no such host"),
+        ("b.lock", why),
+        ("c.lock", why),
     ]
     assert (tmp_path / "calls").read_text().count("called") == 1
+    assert verdict(answers, []) == 2
+    assert conclusion(answers, []) == (
+        "audit: nothing found; 3 of 3 could not be checked, or not wholly"
+    )
+
+
+def test_what_was_checked_is_concluded_in_words() -> None:
+    """make has one exit code for a vulnerability and for a database out of reach. Broken by a last
+    line that sounds clean where something was found."""
+    clean, bad = Answer("a"), Answer("b", ("x 1: CVE-1", "y 2: CVE-2"))
+    assert conclusion([clean], []) == "audit: nothing found in 1 that were checked"
+    assert conclusion([clean, bad], ["a licence"]) == "audit: 3 found in 2 that were checked"
 
 
 def test_what_was_accepted_is_not_told_until_its_day_has_passed(tmp_path: Path) -> None:
