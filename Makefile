@@ -142,6 +142,13 @@ test-all: tools $(REPORTS_TEST)/ready ## also what takes long
 	@$(STUDY_PYTHON) -m pytest
 	@$(REPORTS_TEST)/bin/python -P -m pytest reports/pages/tests
 
+# PATH's Go, or the packaged one, which the first run sets up where there is none.
+GO := PATH="$$PATH:$(CURDIR)/$(BUILD)/tools/go/bin" go
+.PHONY: go-here
+go-here:
+	@PATH="$$PATH:$(CURDIR)/$(BUILD)/tools/go/bin" command -v go >/dev/null || { \
+	  echo "there is no Go here: install 1.26 or newer, or run make bench once, which brings one" >&2; exit 2; }
+
 LINT := $(BUILD)/envs/lint
 $(LINT)/ready: shared/bench/requirements.lint.lock $(STUDY)/ready
 	@$(UV) venv --quiet --clear $(LINT)
@@ -149,16 +156,16 @@ $(LINT)/ready: shared/bench/requirements.lint.lock $(STUDY)/ready
 	@touch $@
 
 .PHONY: lint
-lint: $(LINT)/ready $(REPORTS)/ready lint-workflows ## ruff, pyright, gofmt, vet, staticcheck, sqlfluff, hadolint, and lint-workflows
+lint: $(LINT)/ready $(REPORTS)/ready go-here lint-workflows ## ruff, pyright, gofmt, vet, staticcheck, sqlfluff, hadolint, and lint-workflows
 	@$(LINT)/bin/ruff check . && $(LINT)/bin/ruff format --check .
 	@$(LINT)/bin/pyright && $(LINT)/bin/pyright -p reports
 	@cd shared/metrics/sql && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd results/views && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
 	@cd queries && $(CURDIR)/$(LINT)/bin/sqlfluff lint --dialect duckdb -q .
-	@cd shared/k6 && unformatted=$$(gofmt -l .) && \
+	@cd shared/k6 && unformatted=$$("$$($(GO) env GOROOT)/bin/gofmt" -l .) && \
 	  { test -z "$$unformatted" || { echo "run make format for shared/k6: $$unformatted" >&2; exit 1; }; }
-	@cd shared/k6 && CGO_ENABLED=0 go vet ./...
-	@cd shared/k6 && CGO_ENABLED=0 go tool -modfile=../supply/go.mod staticcheck ./...
+	@cd shared/k6 && CGO_ENABLED=0 $(GO) vet ./...
+	@cd shared/k6 && CGO_ENABLED=0 $(GO) tool -modfile=../supply/go.mod staticcheck ./...
 	@$(LINT)/bin/hadolint groups/*/*/Dockerfile
 
 SUPPLY := $(BUILD)/envs/supply
@@ -176,14 +183,14 @@ sbom: $(SUPPLY)/ready ## a CycloneDX bill of materials of each lock and of each 
 	@PYTHONPATH=shared/supply $(SUPPLY)/bin/python -P -m supply sbom
 
 .PHONY: lint-workflows
-lint-workflows: $(SUPPLY)/ready ## actionlint and zizmor over .github
-	@go -C shared/supply tool actionlint
+lint-workflows: $(SUPPLY)/ready go-here ## actionlint and zizmor over .github
+	@$(GO) -C shared/supply tool actionlint
 	@$(SUPPLY)/bin/zizmor --offline --quiet .
 
 .PHONY: format
-format: $(LINT)/ready ## format the Python and Go code
+format: $(LINT)/ready go-here ## format the Python and Go code
 	@$(LINT)/bin/ruff check --fix . ; $(LINT)/bin/ruff format .
-	@cd shared/k6 && gofmt -w .
+	@cd shared/k6 && "$$($(GO) env GOROOT)/bin/gofmt" -w .
 
 .PHONY: clean
 clean: no-images ## free what was built: tools, environments, artefacts, images (results stay)
