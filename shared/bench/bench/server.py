@@ -71,11 +71,12 @@ def start(
     logs: Path,
     mark: str,
     image: Image | None = None,
+    asked: Mapping[str, int] | None = None,
 ) -> Running:
-    """Start a stack's server, from `image` if there is one, with ports and a scratch folder of its
-    own. Raises StackFailed.
+    """Start a stack's server, from `image` if there is one, with a scratch folder of its own, at
+    the ports that were `asked` for and at free ones. Raises StackFailed.
     """
-    ports = free_ports(stack.ports)
+    ports = {**free_ports(stack.ports), **(asked or {})}
     if image is not None:
         return start_container(stack, image, variables, ports, cpus, logs, mark)
     states = BUILD / "state"
