@@ -86,40 +86,26 @@ func (s *Server) Stall(length time.Duration) { s.stallUntil.Store(clock.Now() + 
 // begin notes a request that is wholly here and waits for its worker; done frees the worker.
 func (s *Server) begin(ctx context.Context, protocol string, bytes int) (e *Entry, done func(), err error) {
 	e = s.Log.add(protocol, connection(ctx), bytes)
+	wait := &waiting{server: s, ctx: ctx}
+	defer wait.end()
 	if s.workers == nil {
-		return e, func() {}, s.pause(ctx, e.ReceivedNs+int64(s.settings.Service))
+		return e, func() {}, wait.until(e.ReceivedNs + int64(s.settings.Service))
 	}
 	select {
 	case s.workers <- struct{}{}:
 	case <-ctx.Done():
 		return e, func() {}, ctx.Err()
 	}
-	return e, func() { <-s.workers }, s.pause(ctx, clock.Now()+int64(s.settings.Service))
-}
-
-// pause waits until `due`, and longer while the server stalls.
-func (s *Server) pause(ctx context.Context, due int64) error {
-	if due > clock.Now() {
-		alarm, err := clock.NewAlarm(ctx)
-		if err != nil {
-			return err
-		}
-		defer alarm.Close()
-		if err := alarm.Wait(due); err != nil {
-			return err
-		}
-	}
-	if until := s.stallUntil.Load(); until > clock.Now() {
-		return s.pause(ctx, until)
-	}
-	return nil
+	return e, func() { <-s.workers }, wait.until(clock.Now() + int64(s.settings.Service))
 }
 
 // send waits for each chunk's time and sends it. `write` notes the true time, never later than the chunk leaves.
 func (s *Server) send(ctx context.Context, pace Pace, chunks int, write func(i int) error) error {
+	wait := &waiting{server: s, ctx: ctx}
+	defer wait.end()
 	begin := clock.Now()
 	for i := range chunks {
-		if err := s.pause(ctx, pace.due(begin, i)); err != nil {
+		if err := wait.until(pace.due(begin, i)); err != nil {
 			return err
 		}
 		if err := write(i); err != nil {
@@ -127,6 +113,37 @@ func (s *Server) send(ctx context.Context, pace Pace, chunks int, write func(i i
 		}
 	}
 	return nil
+}
+
+// waiting is what a request waits with: one alarm for all chunks of an answer, and none where nothing is waited for.
+type waiting struct {
+	server *Server
+	ctx    context.Context
+	alarm  *clock.Alarm
+}
+
+// until waits for `due`, and longer while the server stalls.
+func (w *waiting) until(due int64) (err error) {
+	if due > clock.Now() {
+		if w.alarm == nil {
+			if w.alarm, err = clock.NewAlarm(w.ctx); err != nil {
+				return err
+			}
+		}
+		if err := w.alarm.Wait(due); err != nil {
+			return err
+		}
+	}
+	if stalled := w.server.stallUntil.Load(); stalled > clock.Now() {
+		return w.until(stalled)
+	}
+	return nil
+}
+
+func (w *waiting) end() {
+	if w.alarm != nil {
+		w.alarm.Close()
+	}
 }
 
 type connectionKey struct{}
