@@ -10,8 +10,10 @@ import threading
 from pathlib import Path
 from typing import Any
 
+import grpc
 import httpx
 import pytest
+from websockets.exceptions import ConnectionClosed
 from websockets.sync.client import connect
 
 from generation_asking import events, figure, wait_for
@@ -95,8 +97,8 @@ def over_websocket(server: Any) -> str:
 
 def test_sigterm_finishes_what_is_in_flight(server: Any, generate: Any):
     """Streams in flight end as they should, over every interface; meanwhile new connections find
-    nobody, and one that was there is told to go elsewhere; exit code 0. The last test: it ends the
-    server.
+    nobody, and those that were there are told to go elsewhere; exit code 0. The last test: it ends
+    the server.
 
     Breaks if a stream is cut at the signal, if more is taken on while it drains, or if uvicorn's
     re-raised signal becomes the exit status.
@@ -111,7 +113,8 @@ def test_sigterm_finishes_what_is_in_flight(server: Any, generate: Any):
     askers = [threading.Thread(target=lambda ask=ask: ends.append(ask())) for ask in asked]
     for asker in askers:
         asker.start()
-    with httpx.Client(base_url=server.url) as http:
+    address = f"ws{server.url[4:]}/v1/stream"
+    with httpx.Client(base_url=server.url) as http, connect(address) as idle:
         wait_for(lambda: figure(http, "generate_running_sequences") == 4, "four run")
         os.kill(server.pid, signal.SIGTERM)
         wait_for(lambda: refused(server), "new connections are refused")
@@ -119,6 +122,15 @@ def test_sigterm_finishes_what_is_in_flight(server: Any, generate: Any):
         assert said.status_code == 503 and said.json()["error"]["code"] == "draining"
         assert said.headers["retry-after"]
         assert http.get("/ready").status_code == 503
+        idle.send(json.dumps(BODY))
+        assert json.loads(idle.recv(20))["error"]["code"] == "draining"
+        with pytest.raises(ConnectionClosed) as closed:
+            idle.recv(20)
+        assert closed.value.rcvd and closed.value.rcvd.code == 1001
+        with pytest.raises(grpc.RpcError) as caught:
+            generate(prompt="Hello", max_tokens=1)
+        assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
+        assert len(ends) < 4, "nothing was in flight: the test shows nothing"
     for asker in askers:
         asker.join()
     assert ends == ["length"] * 4
