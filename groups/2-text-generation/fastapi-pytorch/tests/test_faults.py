@@ -150,9 +150,10 @@ def test_websocket_frames_that_are_no_requests(server: Any):
 
 
 def open_stream(server: Any, **more: Any) -> socket.socket:
-    """A raw connection whose answer has begun."""
+    """A raw connection that asks for a long answer."""
     body = json.dumps(LONG | {"stream": True} | more).encode()
     raw = socket.socket()
+    raw.settimeout(60)
     raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
     raw.connect(("127.0.0.1", server.port("http")))
     raw.sendall(
