@@ -145,16 +145,18 @@ def drain() -> None:
 
     TorchServe resets its REST connections on SIGTERM. Its queue is first in, first out, and a
     worker does one batch at a time: when each worker has answered a request that was sent after
-    the signal, all earlier ones are answered. An empty body is the cheapest request.
+    the signal, all earlier ones are answered. An empty body is the cheapest request. The second
+    round is for requests that were on their way and came into the queue behind the first.
     """
     deadline = time.monotonic() + DRAIN_S
     try:
-        waiting = ready_workers()
-        while waiting and time.monotonic() < deadline:
-            status, pid = ask(timeout=max(0.1, deadline - time.monotonic()))
-            waiting.discard(pid)
-            if status == http.HTTPStatus.SERVICE_UNAVAILABLE:  # the queue is full
-                time.sleep(0.05)
+        for _ in range(2):
+            waiting = ready_workers()
+            while waiting and time.monotonic() < deadline:
+                status, pid = ask(timeout=max(0.1, deadline - time.monotonic()))
+                waiting.discard(pid)
+                if status == http.HTTPStatus.SERVICE_UNAVAILABLE:  # the queue is full
+                    time.sleep(0.05)
     except (OSError, http.client.HTTPException) as error:
         print(f"stopping without waiting for requests in flight: {error}", file=sys.stderr)
 

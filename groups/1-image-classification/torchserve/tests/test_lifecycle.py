@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +38,7 @@ def test_sigterm_finishes_what_is_in_flight(
     Breaks over REST without the drain: TorchServe resets its connections at once. (Over gRPC it
     waits by itself, and REST requests then profit: hence one interface at a time.)
     """
-    with start_server() as server, concurrent.futures.ThreadPoolExecutor(6) as callers:
+    with start_server() as server, concurrent.futures.ThreadPoolExecutor(8) as callers:
         family = psutil.Process(server.pid).children(recursive=True)
         assert len(family) >= 2, "no Java and worker to be left behind: nothing would be tested"
         channel = grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}")
@@ -51,13 +52,27 @@ def test_sigterm_finishes_what_is_in_flight(
             return predict_over(channel)(request, timeout=60).prediction.decode()
 
         ask = rest if interface == "rest" else over_grpc
-        calls = [callers.submit(ask, number) for number in range(6)]
-        deadline = time.monotonic() + 10
+        signalled = threading.Event()
+
+        def asks_until_signalled(number: int) -> list[str]:
+            answers: list[str] = []
+            while not signalled.is_set():
+                answers.append(ask(number))
+            return answers
+
+        # With those below no more than the queue of one worker holds.
+        before = [callers.submit(asks_until_signalled, number) for number in range(6)]
+        deadline = time.monotonic() + 20
         while (waiting := queued(server)) < 2 and time.monotonic() < deadline:
             time.sleep(0.005)
-        assert waiting >= 2, "the requests were over before the signal: nothing was tested"
+        signalled.set()
         os.kill(server.pid, signal.SIGTERM)
-        assert ["predictions" in call.result() for call in calls] == [True] * 6
+        on_their_way = [callers.submit(ask, number) for number in (6, 7)]
+        answers = [answer for caller in before for answer in caller.result()]
+        answers += [call.result() for call in on_their_way]
+        assert waiting >= 2, "nothing waited at the signal: nothing was tested"
+        assert len(answers) >= 8
+        assert not [answer for answer in answers if "predictions" not in answer]
         channel.close()
         assert server.running.process.wait(40) == 0
         assert not [process for process in family if process.is_running()]
