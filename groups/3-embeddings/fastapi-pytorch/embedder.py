@@ -11,7 +11,6 @@ import metrics
 from batcher import Batcher
 from errors import (
     BAD_DIMENSIONS,
-    BAD_INPUT,
     EMPTY_INPUT,
     MODEL_NOT_FOUND,
     QUEUE_FULL,
@@ -119,12 +118,7 @@ class Embedder:
 
     def _tokenize(self, texts: Sequence[str], options: Options) -> list[list[int]]:
         with metrics.TOKENIZE.time():
-            try:
-                found = self._model.tokenize(texts)
-            except UnicodeEncodeError:
-                raise RequestError(
-                    BAD_INPUT, "a text holds half of a surrogate pair: it is not valid Unicode"
-                ) from None
+            found = self._model.tokenize(texts)
         if options.truncate:
             return [self._model.cut(ids) for ids in found]
         for number, ids in enumerate(found):
