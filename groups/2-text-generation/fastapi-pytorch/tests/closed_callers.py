@@ -6,8 +6,8 @@ gives this server's steps their work in memory. With URL=http://127.0.0.1:8000 G
 PID=… of a server it asks that one over REST, SSE and gRPC.
 
 Prints a JSON line a way: output tokens per second; in memory how many sequences and tokens a mean
-step has, over a network how many sequences, and the server's CPU seconds a second: of its first thread,
-where the event loop is, and of its others, the steps and gRPC's own.
+step has, over a network how many sequences, and the server's CPU seconds a second: of its first
+thread, where the event loop is, and of its others, the steps and gRPC's own.
 """
 
 import asyncio
@@ -15,10 +15,8 @@ import itertools
 import json
 import os
 import sys
-import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +25,7 @@ sys.path.append(str(Path(__file__).resolve().parent.parent))  # `python -P` leav
 CALLERS = 16
 SETTLE_S = 4  # until callers are at different places of their answers
 WINDOW_S = 16
-Ask = Callable[[dict[str, Any]], Awaitable[int]]  # a body to how many tokens came
+Ask = Callable[[dict[str, Any]], AsyncIterator[int]]  # a body to its tokens' count, as they come
 
 
 def bodies(folder: Path) -> list[dict[str, Any]]:
@@ -42,6 +40,7 @@ def show(way: str, tokens: int, seconds: float, **more: Any) -> None:
 
 
 def without_network() -> None:
+    # Here, not above: the callers' environment is another one and has no torch.
     from batcher import Batcher, Job, Piece, Running
     from model import Model
     from settings import from_environment
@@ -121,63 +120,64 @@ async def over_network(url: str, grpc_target: str, pid: int) -> None:
 
     asked = bodies(Path(os.environ["PAYLOADS_DIR"]))
     fixed = {"model": os.environ.get("MODEL", "gpt2"), "temperature": 0, "ignore_eos": True}
-    limits = httpx.Limits(max_connections=CALLERS + 1)
-    made = 0
+    limits = httpx.Limits(max_connections=CALLERS + 1)  # and one that asks for metrics
     async with (
         httpx.AsyncClient(base_url=url, timeout=60, limits=limits) as http,
         grpc.aio.insecure_channel(grpc_target) as channel,
     ):
 
-        async def rest(body: dict[str, Any]) -> None:
-            nonlocal made
+        async def rest(body: dict[str, Any]) -> AsyncIterator[int]:
             answer = await http.post("/v1/completions", json={**fixed, **body})
             answer.raise_for_status()
-            made += answer.json()["usage"]["completion_tokens"]
+            yield answer.json()["usage"]["completion_tokens"]
 
-        async def sse(body: dict[str, Any]) -> None:
-            nonlocal made
+        async def sse(body: dict[str, Any]) -> AsyncIterator[int]:
             whole = {**fixed, **body, "stream": True, "return_token_ids": True}
             async with http.stream("POST", "/v1/completions", json=whole) as answer:
                 answer.raise_for_status()
                 async for line in answer.aiter_lines():
                     if line.startswith("data: {"):
-                        made += len(json.loads(line[6:])["choices"][0]["token_ids"])
+                        yield len(json.loads(line[6:])["choices"][0]["token_ids"])
 
-        async def by_grpc(body: dict[str, Any]) -> None:
-            nonlocal made
-            async for chunk in GeneratorStub(channel).Generate(
-                pb.GenerateRequest(**fixed, prompt=body["prompt"], max_tokens=body["max_tokens"])
-            ):
-                made += len(chunk.token_ids)
+        async def by_grpc(body: dict[str, Any]) -> AsyncIterator[int]:
+            request = pb.GenerateRequest(
+                **fixed, prompt=body["prompt"], max_tokens=body["max_tokens"]
+            )
+            async for chunk in GeneratorStub(channel).Generate(request):
+                yield len(chunk.token_ids)
 
         for way, ask in (("REST", rest), ("SSE", sse), ("gRPC", by_grpc)):
-            following = itertools.cycle(asked)
+            await measure(way, ask, asked, http, pid)
 
-            async def caller(
-                ask: Callable[[dict[str, Any]], Awaitable[None]], following: Iterator[dict[str, Any]]
-            ) -> None:
-                while True:
-                    await ask(next(following))
 
-            going = [asyncio.create_task(caller(ask, following)) for _ in range(CALLERS)]
-            await asyncio.wait(going, timeout=SETTLE_S, return_when=asyncio.FIRST_EXCEPTION)
-            steps = await sequences_and_steps(http)
-            before, cpu, started = made, cpu_s(pid), time.perf_counter()
-            await asyncio.wait(going, timeout=WINDOW_S, return_when=asyncio.FIRST_EXCEPTION)
-            took = time.perf_counter() - started
-            loop, others = (b - a for a, b in zip(cpu, cpu_s(pid), strict=True))
-            sequences, count = (
-                b - a for a, b in zip(steps, await sequences_and_steps(http), strict=True)
-            )
-            show(way, made - before, took,
-                 sequences=round(sequences / count, 1), loop=round(loop / took, 3), others=round(others / took, 3))
-            for each in going:
-                each.cancel()
-            ended = await asyncio.gather(*going, return_exceptions=True)
-            for each in ended:
-                if not isinstance(each, asyncio.CancelledError):
-                    raise each
-            await asyncio.sleep(1)  # what was cancelled is given up by then
+async def measure(way: str, ask: Ask, asked: Sequence[dict[str, Any]], http: Any, pid: int) -> None:
+    following = itertools.cycle(asked)
+    made = 0
+
+    async def caller() -> None:
+        nonlocal made
+        while True:
+            async for tokens in ask(next(following)):
+                made += tokens
+
+    going = [asyncio.create_task(caller()) for _ in range(CALLERS)]
+    await asyncio.wait(going, timeout=SETTLE_S, return_when=asyncio.FIRST_EXCEPTION)
+    steps, cpu = await sequences_and_steps(http), cpu_s(pid)
+    before, started = made, time.perf_counter()
+    await asyncio.wait(going, timeout=WINDOW_S, return_when=asyncio.FIRST_EXCEPTION)
+    tokens, took = made - before, time.perf_counter() - started
+    loop, others = (b - a for a, b in zip(cpu, cpu_s(pid), strict=True))
+    after = await sequences_and_steps(http)
+    sequences, count = (b - a for a, b in zip(steps, after, strict=True))
+    for each in going:
+        each.cancel()
+    for ended in await asyncio.gather(*going, return_exceptions=True):
+        if not isinstance(ended, asyncio.CancelledError):
+            raise ended
+    mean = round(sequences / count, 1)
+    cpus = {"loop": round(loop / took, 3), "others": round(others / took, 3)}
+    show(way, tokens, took, sequences=mean, **cpus)
+    await asyncio.sleep(1)  # what was cancelled is given up by then
 
 
 def main() -> None:

@@ -130,7 +130,7 @@ def test_two_texts_in_a_request(
 def test_several_texts_are_never_asked_for_over_grpc(ask: Ask, responder: Any) -> None:
     """Embed takes one: of several, the first would be answered and all be counted."""
     responder.status, responder.body = 0, grpc_answer(VECTOR)
-    with pytest.raises(AssertionError, match="test aborted: .*takes one text a call"):
+    with pytest.raises(AssertionError, match=r"test aborted: .*takes one text a call"):
         ask("grpc", [TEXT, "What is shallow learning?"], together=2)
     assert not responder.asked
 
