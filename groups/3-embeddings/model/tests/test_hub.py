@@ -168,6 +168,7 @@ def test_a_pickle_is_not_run(fetched: dict[str, Any]) -> None:
 
 
 def test_without_a_hub_it_is_said(python: str, tmp_path: Path) -> None:
+    """Exit code 3: never random weights under the name of real ones."""
     done = subprocess.run(
         [
             *(python, "-P", "build.py", "--model", "sbert", "--weights", "pretrained"),
