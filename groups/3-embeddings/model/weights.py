@@ -11,8 +11,7 @@ from pathlib import Path
 import httpx2
 import safetensors.torch
 import torch
-from huggingface_hub import HfApi, hf_hub_download
-from huggingface_hub.hf_api import RepoFile
+from huggingface_hub import HfApi, constants, hf_hub_download
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import BertConfig, BertModel
@@ -135,12 +134,19 @@ def downloaded(model: Model, folder: Path) -> tuple[Path, str]:
     """The parameters of the pinned commit, put into `folder`, and their SHA-256.
 
     A commit names the digests of its large files: the file is held against the one that the hub
-    gives for it. HF_ENDPOINT names a mirror. Raises WeightsUnavailable, WeightsWrong.
+    gives for it. HF_ENDPOINT names a mirror; HF_HUB_ETAG_TIMEOUT is how long it may keep silent, in
+    seconds. Raises WeightsUnavailable, WeightsWrong.
     """
     hub = HfApi(token=False)
     try:
-        listed = hub.get_paths_info(model.repository, list(ON_THE_HUB), revision=model.commit)
-        digests = {f.path: f.lfs.sha256 for f in listed if isinstance(f, RepoFile) and f.lfs}
+        # The library itself would wait for this answer without end.
+        listed = hub.model_info(
+            model.repository,
+            revision=model.commit,
+            files_metadata=True,
+            timeout=constants.HF_HUB_ETAG_TIMEOUT,
+        ).siblings
+        digests = {file.rfilename: file.lfs.sha256 for file in listed or [] if file.lfs}
         name = next((name for name in ON_THE_HUB if name in digests), None)
         if name is None:
             raise WeightsUnavailable(f"{model.repository} has none of {', '.join(ON_THE_HUB)}")

@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import pickle
+import socket
 import struct
 import subprocess
 import threading
@@ -21,7 +22,6 @@ from bench.progress import Reporter
 
 MODEL = Path(__file__).resolve().parent.parent
 REPOSITORY = "sentence-transformers/bert-base-nli-mean-tokens"
-NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
 
 
 def safetensors(values: list[float]) -> bytes:
@@ -62,30 +62,32 @@ class Hub(BaseHTTPRequestHandler):
 
     protocol_version = "HTTP/1.1"
 
-    def do_POST(self) -> None:
-        self.rfile.read(int(self.headers["Content-Length"]))
-        *start, commit = self.path.split("/")
-        if "/".join(start) != f"/api/models/{REPOSITORY}/paths-info" or commit not in COMMITS:
+    def do_GET(self) -> None:
+        if not self.path.startswith("/api/"):
+            return self.do_HEAD()
+        commit = self.path.rpartition("/")[2].removesuffix("?blobs=true")
+        if self.path != f"/api/models/{REPOSITORY}/revision/{commit}?blobs=true":
+            return self.say(404, b"{}", {"X-Error-Code": "RepoNotFound"})
+        if commit not in COMMITS:
             return self.say(404, b"{}", {"X-Error-Code": "RevisionNotFound"})
-        listed = [
+        files = [
             {
-                "type": "file",
-                "path": name,
+                "rfilename": name,
                 "size": len(file),
-                "oid": "0" * 40,
-                "lfs": {"oid": digest(file), "size": len(file), "pointerSize": 134},
+                "blobId": "0" * 40,
+                "lfs": {"sha256": digest(file), "size": len(file), "pointerSize": 134},
             }
             for name, (_, file) in COMMITS[commit].items()
         ]
-        self.say(200, json.dumps(listed).encode(), {"Content-Type": "application/json"})
+        files.append({"rfilename": "config.json", "size": 2, "blobId": "0" * 40})
+        about = {"id": REPOSITORY, "sha": commit, "siblings": files}
+        self.say(200, json.dumps(about).encode(), {"Content-Type": "application/json"})
 
     def do_HEAD(self) -> None:
         commit, name = self.path.removeprefix(f"/{REPOSITORY}/resolve/").split("/")
         sent, file = COMMITS[commit][name]
         headers = {"X-Repo-Commit": commit, "ETag": f'"{digest(file)}"', "Accept-Ranges": "bytes"}
         self.say(200, sent, headers)
-
-    do_GET = do_HEAD
 
     def say(self, status: int, body: bytes, headers: dict[str, str]) -> None:
         self.send_response(status)
@@ -167,20 +169,27 @@ def test_a_pickle_is_not_run(fetched: dict[str, Any]) -> None:
     assert fetched["printed"] == []
 
 
-def test_without_a_hub_it_is_said(python: str, tmp_path: Path) -> None:
-    """Exit code 3: never random weights under the name of real ones."""
+@pytest.mark.parametrize("hub", ["closed", "silent"])
+def test_without_a_hub_it_is_said(hub: str, python: str, tmp_path: Path) -> None:
+    """Exit code 3, never random weights under the name of real ones, and no waiting without end
+    for a hub that takes the connection and says nothing."""
+    taken = socket.create_server(("127.0.0.1", 0))
+    nowhere = f"http://127.0.0.1:{taken.getsockname()[1]}"
+    if hub == "closed":
+        taken.close()
     done = subprocess.run(
         [
             *(python, "-P", "build.py", "--model", "sbert", "--weights", "pretrained"),
             *("--payloads", str(MODEL.parent / "payloads"), "--out", str(tmp_path / "out")),
         ],
         cwd=MODEL,
-        env={"HF_ENDPOINT": NOWHERE, "PATH": "/usr/bin:/bin"},
+        env={"HF_ENDPOINT": nowhere, "HF_HUB_ETAG_TIMEOUT": "1", "PATH": "/usr/bin:/bin"},
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=120,
     )
+    taken.close()
     assert done.returncode == 3
     assert "pretrained weights can't be had" in done.stderr and REPOSITORY in done.stderr
     assert not (tmp_path / "out").exists()
