@@ -13,6 +13,8 @@ from sampling import Sampling
 from text import Text
 
 DEFAULT_TOKENS = 16  # of the completions API, here for chats too
+# Of a list: an error for each element of a full body would cost seconds of the event loop.
+FIRST = Field(fail_fast=True)
 Tokens = Annotated[int, Field(ge=1)]
 Stop = str | Annotated[list[Annotated[str, Field(min_length=1)]], Field(max_length=4)] | None
 
@@ -61,7 +63,7 @@ class Asked(BaseModel):
 class Completion(Asked):
     """POST /v1/completions. A prompt of ids is taken as it is."""
 
-    prompt: str | list[str] | list[int]
+    prompt: str | Annotated[list[str], FIRST] | Annotated[list[int], FIRST]
     max_tokens: Tokens | None = None
     echo: Literal[False] | None = None
     best_of: Literal[1] | None = None
@@ -91,13 +93,13 @@ class Part(BaseModel):
 
 class Message(BaseModel):
     role: Literal["system", "developer", "user", "assistant"]
-    content: str | Annotated[list[Part], Field(min_length=1)]
+    content: str | Annotated[list[Part], Field(min_length=1, fail_fast=True)]
 
 
 class Chat(Asked):
     """POST /v1/chat/completions."""
 
-    messages: Annotated[list[Message], Field(min_length=1)]
+    messages: Annotated[list[Message], Field(min_length=1, fail_fast=True)]
     max_tokens: Tokens | None = None
     max_completion_tokens: Tokens | None = None
 

@@ -164,6 +164,8 @@ def _give(pieces: list[tuple[Running, Piece]]) -> None:
 
 def load(settings: Settings) -> tuple[Model, Text]:
     """The model, warmed up, and its text. Raises ModelError."""
-    model, text = Model(settings), Text(settings.model_dir)
-    warm_up(model, (1, 16, min(settings.step_tokens, model.context)))
+    model = Model(settings)
+    text = Text(settings.model_dir, model.context)
+    most = min(settings.step_tokens, settings.kv_tokens, model.context)
+    warm_up(model, (1, min(16, most), most))
     return model, text

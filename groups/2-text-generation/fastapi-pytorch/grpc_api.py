@@ -1,5 +1,6 @@
 """The gRPC interface, on the same event loop and in front of the same queue as the HTTP one."""
 
+import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
 
@@ -65,9 +66,9 @@ class GenerateService:
             said["messages"] = [{"role": m.role, "content": m.content} for m in request.messages]
         else:
             said["prompt"] = request.prompt
-        # A NaN becomes null in JSON, which would mean "not said".
+        # NaN and infinity become null in JSON, which would mean "not said".
         for name in ("temperature", "top_p"):
-            if name in said and said[name] != said[name]:
+            if name in said and not math.isfinite(said[name]):
                 said[name] = -1.0
         kind = Chat if request.messages else Completion
         asked = parse(kind, orjson.dumps(said), self._generator.model.name)
@@ -106,7 +107,8 @@ async def start(settings: Settings, generator: Generator) -> Callable[[], Awaita
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
     for service in ("", SERVICE):
         await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
-    server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    server.add_insecure_port(f"{host}:{settings.grpc_port}")
     await server.start()
 
     async def stop() -> None:

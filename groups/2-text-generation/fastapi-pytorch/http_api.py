@@ -26,7 +26,7 @@ from errors import (
     RequestError,
 )
 from generator import Generator, Stream
-from openapi import CHAT_ROUTE, COMPLETION_ROUTE
+from openapi import CHAT_ROUTE, COMPLETION_ROUTE, describe
 from settings import Settings
 from ws_api import add_websocket
 
@@ -116,6 +116,7 @@ def create_app(settings: Settings, generator: Generator) -> FastAPI:
         return Response(status_code=499)  # nobody reads it
 
     add_websocket(app, settings, generator)
+    describe(app)
     return app
 
 
@@ -157,10 +158,12 @@ class EventStream(Response):
         task = asyncio.current_task()
         assert task is not None
         watch = asyncio.create_task(self._end_when_gone(receive, task))
-        outcome = "client_gone"
+        outcome: str | None = "client_gone"
+        started = False
         try:
             # Nothing is sent before there is something to say: a failure is still a status then.
             pieces = await self._stream.read()
+            started = True
             await send({"type": "http.response.start", "status": 200, "headers": EVENTS})
             while not pieces[-1].finish:
                 await self._send(send, self._writer.events(pieces), more=True)
@@ -168,6 +171,9 @@ class EventStream(Response):
             await self._send(send, self._writer.events(pieces), more=False)
             outcome = "ok"
         except RequestError as error:
+            if not started:
+                outcome = None  # counted where it is answered
+                raise
             outcome = error.fault.code
             with contextlib.suppress(TimeoutError):
                 event = b"data: " + orjson.dumps(error.body()) + b"\n\n"
@@ -177,7 +183,8 @@ class EventStream(Response):
         finally:
             watch.cancel()
             self._stream.close()
-            metrics.REQUESTS.labels("http", outcome).inc()
+            if outcome is not None:
+                metrics.REQUESTS.labels("http", outcome).inc()
 
     async def _send(self, send: Send, body: bytes, *, more: bool) -> None:
         async with asyncio.timeout(self._timeout_s):

@@ -20,10 +20,21 @@ const post = (protocol, more) => ({ plan, target, payloads }) => {
   };
 };
 
-// `ids`: of each chunk; the answer is right if it has the length that was asked for, by every count.
-function judge(payload, ids, text, finish, usage) {
-  const tokens = ids.map((some) => some.length);
-  const all = ids.flat();
+// What comes without text is read with the next text: half a character, or what may begin a stop string.
+function reading(chunks) {
+  let held = 0;
+  return chunks.map(({ ids, text }) => {
+    const tokens = held + ids.length;
+    held = text ? 0 : tokens;
+    return text ? tokens : 0;
+  });
+}
+
+// `chunks`: ids and text of each; the answer is right if it has the length that was asked for, by every count.
+function judge(payload, chunks, finish, usage) {
+  const tokens = reading(chunks);
+  const all = chunks.flatMap(({ ids }) => ids);
+  const text = chunks.map((chunk) => chunk.text).join("");
   const wanted = JSON.parse(payload.text()).max_tokens;
   const counted = usage && usage.completion_tokens;
   if (finish !== "length") return { error: `the answer ended with ${finish}`, tokens };
@@ -36,24 +47,23 @@ function judge(payload, ids, text, finish, usage) {
 
 function events({ response, payloads }) {
   const last = response.chunks.length - 1;
-  let text = "";
+  const nothing = { ids: [], text: "" };
   let finish, usage, fault;
-  const ids = response.chunks.map(({ data }, i) => {
+  const chunks = response.chunks.map(({ data }, i) => {
     if (data === "[DONE]") {
       if (i !== last) fault = "[DONE] is not the last event";
-      return [];
+      return nothing;
     }
     const event = JSON.parse(data);
     if (event.error) fault = event.error.message;
     if (event.usage) usage = event.usage;
     const choice = (event.choices || [])[0];
-    if (!choice) return [];
-    text += choice.delta ? choice.delta.content || "" : choice.text;
+    if (!choice) return nothing;
     finish = choice.finish_reason || finish;
-    return choice.token_ids || [];
+    return { ids: choice.token_ids || [], text: choice.delta ? choice.delta.content || "" : choice.text };
   });
   if (last < 0 || response.chunks[last].data !== "[DONE]") fault = fault || "the stream ended without [DONE]";
-  const judged = judge(payloads[0], ids, text, finish, usage);
+  const judged = judge(payloads[0], chunks, finish, usage);
   return fault ? { error: fault, tokens: judged.tokens } : judged;
 }
 
@@ -64,7 +74,7 @@ const run = study({
     answer: ({ response, payloads }) => {
       const { choices, usage } = response.json();
       const { message, text, token_ids, finish_reason } = choices[0];
-      const { tokens, ...judged } = judge(payloads[0], [token_ids], message ? message.content : text, finish_reason, usage);
+      const { tokens, ...judged } = judge(payloads[0], [{ ids: token_ids, text: message ? message.content : text }], finish_reason, usage);
       return judged;
     },
   },
@@ -78,9 +88,9 @@ const run = study({
     answer: ({ response, payloads }) => {
       const frames = response.chunks.map(({ data }) => JSON.parse(data));
       const end = frames[frames.length - 1];
-      const ids = frames.map((frame) => frame.token_ids || []);
-      if (end.error) return { error: end.error.message, tokens: ids.map((some) => some.length) };
-      return judge(payloads[0], ids, frames.map((frame) => frame.text).join(""), end.finish_reason, end.usage);
+      const chunks = frames.map(({ token_ids, text }) => ({ ids: token_ids || [], text: text || "" }));
+      if (end.error) return { error: end.error.message, tokens: reading(chunks) };
+      return judge(payloads[0], chunks, end.finish_reason, end.usage);
     },
   },
   grpc: {
@@ -95,11 +105,11 @@ const run = study({
       };
     },
     answer: ({ response, payloads }) => {
-      const chunks = response.chunks.map(({ message }) => message);
-      const end = chunks[chunks.length - 1] || {};
+      const messages = response.chunks.map(({ message }) => message);
+      const end = messages[messages.length - 1] || {};
       const usage = end.usage && { completion_tokens: end.usage.completionTokens };
-      const text = chunks.map((chunk) => chunk.text).join("");
-      return judge(payloads[0], chunks.map((chunk) => chunk.tokenIds), text, end.finishReason, usage);
+      const chunks = messages.map(({ tokenIds, text }) => ({ ids: tokenIds, text }));
+      return judge(payloads[0], chunks, end.finishReason, usage);
     },
   },
 });

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from fastapi import FastAPI
+
 from bodies import Chat, Completion
 
 _FAULT = {
@@ -25,10 +27,12 @@ _REFUSALS = {
     "503": "The server is stopping",
 }
 
+_SCHEMAS: dict[str, Any] = {}  # what the routes' bodies refer to
+
 
 def _route(kind: type[Completion] | type[Chat]) -> dict[str, Any]:
     schema = kind.model_json_schema(ref_template="#/components/schemas/{model}")
-    schema.pop("$defs", None)
+    _SCHEMAS.update(schema.pop("$defs", {}))
     answers = {
         "application/json": {"schema": {"type": "object"}},
         "text/event-stream": {"schema": {"type": "string"}},
@@ -47,3 +51,15 @@ def _route(kind: type[Completion] | type[Chat]) -> dict[str, Any]:
 
 COMPLETION_ROUTE = _route(Completion)
 CHAT_ROUTE = _route(Chat)
+
+
+def describe(app: FastAPI) -> None:
+    """Adds what CHAT_ROUTE and COMPLETION_ROUTE refer to, which FastAPI doesn't know."""
+    plain = app.openapi
+
+    def openapi() -> dict[str, Any]:
+        document = plain()
+        document.setdefault("components", {}).setdefault("schemas", {}).update(_SCHEMAS)
+        return document
+
+    app.openapi = openapi

@@ -6,10 +6,14 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+# As in vLLM. Divided by less, logits may overflow: one caller's error would end the step of all.
+GREEDY_BELOW = 1e-5
+
 
 @dataclass(frozen=True, slots=True)
 class Sampling:
-    """`temperature` 0 is greedy; `top_p` keeps the fewest tokens that hold that probability."""
+    """`temperature` below GREEDY_BELOW is greedy; `top_p` keeps the fewest tokens that hold that
+    probability."""
 
     temperature: float = 1.0
     top_p: float = 1.0
@@ -17,7 +21,7 @@ class Sampling:
 
     def generator(self) -> torch.Generator | None:
         """A generator of the request's own: its answer doesn't depend on who else is served."""
-        if self.temperature == 0:
+        if self.temperature < GREEDY_BELOW:
             return None
         generator = torch.Generator()
         if self.seed is None:

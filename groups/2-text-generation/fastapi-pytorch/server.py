@@ -50,8 +50,12 @@ class HttpServer(uvicorn.Server):
             server.close()  # nobody new; uvicorn does the same, but later
         stopped = asyncio.create_task(self._stop_grpc())
         # uvicorn closes WebSockets at once: let their answers end first, and all others with them.
+        loop = asyncio.get_running_loop()
+        end = loop.time() + self._grace_s
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(self._generator.drained(), self._grace_s)
+        # Not the grace a second time: whoever sent the signal kills soon after the first.
+        self.config.timeout_graceful_shutdown = max(1, int(end - loop.time()))
         await asyncio.gather(super().shutdown(sockets), stopped)
 
 
@@ -75,7 +79,6 @@ async def serve(settings: Settings, model: Model, text: Text) -> None:
         server_header=False,
         limit_concurrency=settings.max_connections,
         timeout_keep_alive=settings.keep_alive_s,
-        timeout_graceful_shutdown=settings.grace_s,
         log_config=None,
     )
     gc.freeze()  # what is loaded now lives as long as the process: no need to look at it again

@@ -10,14 +10,17 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from tokenizers import Tokenizer
 from tokenizers.decoders import DecodeStream
 
-from errors import BAD_REQUEST, RequestError
+from errors import BAD_REQUEST, TOO_LONG, RequestError
 
 
 class Text:
     """What the artefact says about text. Safe to share between threads."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, context: int) -> None:
+        """`context`: tokens that the model can hold; longer texts are not even tokenized."""
         self.tokenizer: Tokenizer = Tokenizer.from_file(str(folder / "tokenizer.json"))
+        # Each token spells at most the longest one's bytes, and a character is a byte or more.
+        self._most = context * max(map(len, self.tokenizer.get_vocab()))
         settings = json.loads((folder / "tokenizer_config.json").read_bytes())
         # The template is the artefact's, but what fills it is anybody's: hence the sandbox.
         environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True)
@@ -25,6 +28,12 @@ class Text:
 
     def encode(self, text: str) -> list[int]:
         """Ids; no token of the model's own is added before or after. Raises RequestError."""
+        if len(text) > self._most:  # a megabyte would take half a second of the event loop
+            raise RequestError(
+                TOO_LONG,
+                f"the prompt has {len(text)} characters: the context holds at most {self._most}",
+                "prompt",
+            )
         ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False).ids
         if not ids:
             raise RequestError(BAD_REQUEST, "the prompt is empty: send some text", "prompt")

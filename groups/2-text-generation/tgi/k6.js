@@ -36,6 +36,7 @@ function judged(ids, events, generated, text) {
 function readGenerate(chunks) {
   const tokens = [];
   const ids = [];
+  let held = 0; // tokens without text, half a character: read with the next text
   let text = "";
   let generated;
   let fault = null;
@@ -47,9 +48,11 @@ function readGenerate(chunks) {
       continue;
     }
     ids.push(event.token.id);
-    if (!event.token.special) {
+    held += 1;
+    if (!event.token.special && event.token.text) {
       text += event.token.text;
-      tokens[tokens.length - 1] = event.token.text ? 1 : 0;
+      tokens[tokens.length - 1] = held;
+      held = 0;
     }
     if (event.details) generated = event.details.generated_tokens;
   }
@@ -60,6 +63,7 @@ function readGenerate(chunks) {
 function readChat(chunks) {
   const tokens = [];
   let events = 0;
+  let held = 0;
   let text = "";
   let generated;
   let ended = false;
@@ -79,8 +83,12 @@ function readChat(chunks) {
     if (!event.choices.length) continue;
     const said = event.choices[0].delta.content;
     events += 1;
-    text += said;
-    tokens[tokens.length - 1] = said ? 1 : 0;
+    held += 1;
+    if (said) {
+      text += said;
+      tokens[tokens.length - 1] = held;
+      held = 0;
+    }
   }
   if (fault) return { tokens, error: fault };
   if (!ended) return { tokens, error: "the stream ended without [DONE]" };

@@ -40,6 +40,7 @@ const run = study({
     answer: ({ response, payloads }) => {
       const tokens = [];
       const ids = [];
+      let held = 0; // tokens without text, half a character: read with the next text
       let text = "";
       let finish = null;
       let usage = null;
@@ -61,7 +62,11 @@ const run = study({
         text += said || "";
         finish = choice.finish_reason || finish;
         ids.push(...given);
-        tokens[tokens.length - 1] = said ? given.length : 0;
+        held += given.length;
+        if (said) {
+          tokens[tokens.length - 1] = held;
+          held = 0;
+        }
       }
       if (fault) return { tokens, error: fault };
       if (!ended) return { tokens, error: "the stream ended without [DONE]" };

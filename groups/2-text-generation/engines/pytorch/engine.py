@@ -4,7 +4,9 @@ Prints one JSON line a batch size, `items` in output tokens. Exits 1 with one li
 the device is not there or an answer is wrong: a ceiling of wrong work would mislead everybody.
 """
 
+import itertools
 import json
+import math
 import os
 import sys
 import time
@@ -127,24 +129,32 @@ def batches(prompts: Sequence[Prompt], size: int) -> list[list[Prompt]]:
     """Batches of answers of nearly one length, each full, spread over all lengths."""
     ordered = sorted(prompts, key=lambda prompt: prompt.max_tokens)
     cut = [list(ordered[n : n + size]) for n in range(0, len(ordered) - size + 1, size)]
-    # Far-apart lengths one after the other: a short run sees the same mix as a long one.
-    step = next(n for n in (7, 5, 3, 1) if len(cut) % n or n == 1)
-    return [cut[n * step % len(cut)] for n in range(len(cut))]
+    # From the middle on by about the golden section: however many are run, they are spread evenly.
+    golden = len(cut) * (math.sqrt(5) - 1) / 2
+    coprime = [step for step in range(1, len(cut) + 1) if math.gcd(step, len(cut)) == 1]
+    step = min(coprime, key=lambda step: abs(step - golden))
+    return [cut[(len(cut) // 2 + n * step) % len(cut)] for n in range(len(cut))]
 
 
 def measure(
     decoder: Decoder, prompts: Sequence[Prompt], size: int, seconds: float
 ) -> dict[str, Any]:
-    """One row: whole batches, for so many seconds at least."""
+    """One row: whole batches, for so many seconds at least.
+
+    `requests`: what its tokens are in answers of the set's mean length. The answers that ended in
+    a few seconds would be longer or shorter than that.
+    """
     ready = batches(prompts, size)
-    decoder.generate(ready[0])  # warm-up
-    items = requests = 0
+    decoder.generate(min(ready, key=lambda batch: batch[-1].max_tokens))  # warm-up
+    items = 0
     started = time.perf_counter()
-    while time.perf_counter() - started < seconds:
-        batch = ready[requests // size % len(ready)]
+    for batch in itertools.cycle(ready):
+        if time.perf_counter() - started >= seconds:
+            break
         items += sum(len(tokens) for tokens, _ in decoder.generate(batch))
-        requests += size
     took = time.perf_counter() - started
+    mean = sum(prompt.max_tokens for prompt in prompts) / len(prompts)
+    requests = round(items / mean, 2)
     return {"batch_size": size, "items": items, "seconds": round(took, 4), "requests": requests}
 
 

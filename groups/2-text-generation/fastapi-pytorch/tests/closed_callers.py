@@ -47,7 +47,8 @@ def without_network() -> None:
     from text import Text
 
     settings = from_environment()
-    model, text = Model(settings), Text(settings.model_dir)
+    model = Model(settings)
+    text = Text(settings.model_dir, model.context)
     jobs = [
         Job(text.encode(body["prompt"]), body["max_tokens"], ignore_eos=True)
         for body in bodies(Path(os.environ["PAYLOADS_DIR"]))

@@ -114,7 +114,8 @@ def rate(way: Way, jobs: list[Job], right: list[str | None]) -> tuple[float, str
 def main() -> None:
     settings = replace(from_environment(), max_batch=AT_A_TIME)
     torch.set_num_threads(settings.threads)
-    model, text = Model(settings), Text(settings.model_dir)
+    model = Model(settings)
+    text = Text(settings.model_dir, model.context)
     names, jobs = read_jobs(Path(os.environ["PAYLOADS_DIR"]), text)
     expected = json.loads((settings.model_dir / "expected.json").read_text())
     right = [expected[name] for name in names]

@@ -3,12 +3,14 @@
 import asyncio
 import json
 import math
+import re
 import socket
 from collections.abc import Iterator
 from typing import Any
 
 import grpc
 import httpx
+import psutil
 import pytest
 import websockets
 
@@ -37,6 +39,7 @@ BAD = {
     "empty prompt": ({"prompt": ""}, 400, "empty"),
     "no prompt": ({"prompt": None}, 400, "prompt"),
     "prompt over the context": ({"prompt": "word " * 2000}, 400, "1024"),
+    "far more than any context": ({"prompt": "word " * 190_000}, 400, "950000 characters"),
     "ids that don't exist": ({"prompt": [1, 60_000]}, 400, "50256"),
     "several prompts": ({"prompt": ["one", "two"]}, 400, "one prompt"),
     "max_tokens 0": ({"max_tokens": 0}, 400, "max_tokens"),
@@ -80,6 +83,49 @@ def test_bodies_that_are_none(http: httpx.Client, body: bytes, status: int, word
     assert word in response.json()["error"]["message"]
 
 
+def test_a_temperature_of_next_to_nothing_is_greedy(http: httpx.Client):
+    """Breaks if logits are divided by it: they overflow, and the step fails for all."""
+    said = [
+        http.post("/v1/completions", json=GOOD | {"temperature": temperature, "top_p": top_p})
+        for temperature in (0, 1e-6, 1e-38, 5e-324)
+        for top_p in (1, 0.5)
+    ]
+    assert {response.status_code for response in said} == {200}
+    assert len({response.json()["choices"][0]["text"] for response in said}) == 1
+
+
+@pytest.mark.parametrize(
+    ("route", "change"),
+    [
+        ("completions", {"prompt": [{}] * 300_000}),
+        ("chat/completions", {"messages": [{}] * 300_000}),
+        ("chat/completions", {"messages": [{"role": "user", "content": [{}] * 300_000}]}),
+    ],
+)
+def test_a_body_full_of_faults_is_refused_at_the_first(
+    http: httpx.Client, server: Any, route: str, change: dict[str, Any]
+):
+    """It is read on the event loop, where every stream waits for it. Breaks if each element's error
+    is kept: three seconds of CPU a megabyte, and more than half a gigabyte."""
+    body = json.dumps({"model": "gpt2", **change}, separators=(",", ":")).encode()
+    process = psutil.Process(server.pid)
+    before = process.cpu_times()
+    for _ in range(5):
+        response = http.post(f"/v1/{route}", content=body, headers=JSON)
+        assert response.status_code == 400 and next(iter(change)) in response.text
+    after = process.cpu_times()
+    assert after.user + after.system - before.user - before.system < 2
+
+
+def test_what_openapi_refers_to_is_there(http: httpx.Client):
+    """Whoever generates a client from it finds each schema. Breaks if a nested one is left out."""
+    document = http.get("/openapi.json").json()
+    text = json.dumps(document)
+    names = set(re.findall(r'"\$ref": "#/components/schemas/(\w+)"', text))
+    assert names >= {"Message", "Part", "StreamOptions"}
+    assert names <= set(document["components"]["schemas"])
+
+
 def test_other_faults_of_http(http: httpx.Client):
     assert http.post("/v1/completions", content=b"{}").status_code == 415
     assert http.get("/v1/completions").status_code == 405
@@ -98,6 +144,8 @@ def test_grpc_names_its_faults(generate: Any):
         ({"prompt": "a" * 2_000_000}, grpc.StatusCode.RESOURCE_EXHAUSTED),
         ({"prompt": "a", "max_tokens": 10**6}, grpc.StatusCode.OUT_OF_RANGE),
         ({"prompt": "a", "temperature": math.nan}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"prompt": "a", "temperature": math.inf}, grpc.StatusCode.INVALID_ARGUMENT),
+        ({"prompt": "a", "top_p": -math.inf}, grpc.StatusCode.INVALID_ARGUMENT),
         ({"prompt": "a", "model": "gpt-9"}, grpc.StatusCode.NOT_FOUND),
     ]:
         with pytest.raises(grpc.RpcError) as caught:
