@@ -123,6 +123,10 @@ template: tools ## a stack as a service of your own: STACK=1-image-classificatio
 image: tools ## build a stack's container image: GROUP=1 STACK=triton; BASE=… instead of the Dockerfile's base
 	@$(STUDY_PYTHON) -m bench image
 
+.PHONY: generator
+generator: tools ## build the load generator, with a Go of its own where there is none (the first run does it itself)
+	@$(STUDY_PYTHON) -m bench k6
+
 .PHONY: test
 test: tools $(REPORTS_TEST)/ready ## all tests, the end-to-end smoke run included
 	@$(STUDY_PYTHON) -m bench k6
@@ -142,11 +146,11 @@ test-all: tools $(REPORTS_TEST)/ready ## also what takes long
 	@$(STUDY_PYTHON) -m pytest
 	@$(REPORTS_TEST)/bin/python -P -m pytest reports/pages/tests
 
-# PATH's Go, or the packaged one, which the first run sets up where there is none.
-GO := PATH="$$PATH:$(CURDIR)/$(BUILD)/tools/go/bin" go
+# The packaged Go where there is one: the first run sets it up if PATH's is missing or too old. Else PATH's.
+GO := PATH="$(CURDIR)/$(BUILD)/tools/go/bin:$$PATH" go
 .PHONY: go-here
 go-here:
-	@PATH="$$PATH:$(CURDIR)/$(BUILD)/tools/go/bin" command -v go >/dev/null || { \
+	@PATH="$(CURDIR)/$(BUILD)/tools/go/bin:$$PATH" command -v go >/dev/null || { \
 	  echo "there is no Go here: install 1.26 or newer, or run make bench once, which brings one" >&2; exit 2; }
 
 LINT := $(BUILD)/envs/lint

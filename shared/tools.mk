@@ -1,7 +1,7 @@
 # The pinned tools in .build/: uv, and the runner's own environment. Whoever includes this stands at the top of a
 # checkout, or of a service made by `make template`.
 
-SHELL := /bin/bash
+SHELL := bash
 .SHELLFLAGS := -eu -o pipefail -c
 MAKEFLAGS += --no-print-directory
 

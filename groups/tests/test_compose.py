@@ -63,6 +63,8 @@ def test_prometheus_is_asked_for_and_looks_where_the_figures_are(folder: Path) -
     file = composed(folder)
     watcher = file["services"]["prometheus"]
     assert watcher["profiles"] == ["metrics"]
+    # Compose copies an inline config into the container, and refuses to into one that is read-only.
+    assert not watcher.get("read_only"), "docker compose would not start it"
     assert re.search(r"prometheus:v[\d.]+@sha256:[0-9a-f]{64}$", watcher["image"])
     scraped = yaml.safe_load(file["configs"]["scrape"]["content"])
     (target,) = scraped["scrape_configs"][0]["static_configs"][0]["targets"]

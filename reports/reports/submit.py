@@ -44,12 +44,18 @@ class Refused(ValueError):
     """A run that can't be sent as it is; one line a fault, each with its file and key."""
 
 
-def read_folder(folder: Path) -> dict[str, bytes]:
-    """A run folder's own JSON: {path in the folder: content}. Raises Refused."""
+def read_folder(folder: Path, *, sent: bool) -> dict[str, bytes]:
+    """A run folder's own JSON: {path in the folder: content}.
+
+    What else lies there is left alone in a run of one's own, refused in one that was `sent`. Raises
+    Refused.
+    """
     found: dict[str, bytes] = {}
     for file in sorted(folder.rglob("*")):
         name = file.relative_to(folder).as_posix()
         if not MEMBER.fullmatch(name):
+            if sent and (file.is_symlink() or not file.is_dir()):
+                raise Refused(f"{name!r}: not a file of a run")
             continue
         if file.is_symlink() or not file.is_file():
             raise Refused(f"{name}: not a plain file")
@@ -215,7 +221,7 @@ def submit(run_id: str, results: Path, to: Path) -> list[str]:
     if not folder.is_dir():
         known = sorted(each.parent.name for each in results.glob("*/run.json"))
         raise Refused(f"RUN={run_id}: no such run in {results}; there are: {', '.join(known)}")
-    parts = read_folder(folder)
+    parts = read_folder(folder, sent=False)
     if found := schema_faults(run_id, parts):
         raise Refused("\n".join(found))
     parts, said = without_own(parts)
@@ -237,7 +243,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if chosen.check:
             path = Path(chosen.check)
             run_id, parts = (
-                (path.resolve().name, read_folder(path)) if path.is_dir() else read_pack(path)
+                (path.resolve().name, read_folder(path, sent=True))
+                if path.is_dir()
+                else read_pack(path)
             )
             if found := check(run_id, parts):
                 raise Refused("\n".join(found))

@@ -67,7 +67,12 @@ def test_a_pack_is_the_runs_json_and_nothing_else(
     assert len([name for name in found if name.startswith("trials/")]) == len(
         list((run / "trials").iterdir())
     )
-    assert main(["--check", str(first)]) == 0 == main(["--check", str(run)])
+    assert main(["--check", str(first)]) == 0
+    assert main(["--check", str(run)]) == 2, "a folder that is sent may hold nothing else either"
+    assert "notes.json" in capsys.readouterr().err
+    (run / "notes.json").unlink()
+    shutil.rmtree(run / "raw")
+    assert main(["--check", str(run)]) == 0
 
 
 def test_paths_and_variables_of_the_machine_are_left_out(

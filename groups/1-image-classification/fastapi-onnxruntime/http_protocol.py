@@ -25,6 +25,13 @@ def with_header_timeout(seconds: float) -> type[HttpToolsProtocol]:
             self._stop_waiting()
             super().on_headers_complete()
 
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            # More of a body that was answered before its end stops uvicorn's timer of idle
+            # connections, and nothing would start it again.
+            if self._deadline is None and self.cycle and self.cycle.response_complete:
+                self._wait()
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
             super().connection_lost(exc)

@@ -170,8 +170,10 @@ def replace(target: Path, write: Callable[[Path], str]) -> str:
     except BaseException:
         shutil.rmtree(partial, ignore_errors=True)
         raise
+    # Servers in containers run as another user; safetensors writes 0600, a umask may say 0700.
+    partial.chmod(0o755)
     for path in partial.iterdir():
-        path.chmod(0o644)  # safetensors writes 0600; servers in containers run as another user
+        path.chmod(0o644)
     shutil.rmtree(target, ignore_errors=True)
     partial.rename(target)
     return result

@@ -135,6 +135,8 @@ def main() -> None:
     env["LD_LIBRARY_PATH"] = os.pathsep.join(
         filter(None, (sysconfig.get_config_var("LIBDIR"), env.get("LD_LIBRARY_PATH")))
     )
+    # fp32 is what is asked for: ONNX Runtime and TensorRT would multiply in TF32 on a GPU.
+    env.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     if (IMAGE_ROOT / "backends" / "onnxruntime").is_dir():
         server, backends = IMAGE_ROOT / "bin" / "tritonserver", IMAGE_ROOT / "backends"
         extra = ["--model-config-name=onnxruntime"]

@@ -27,6 +27,13 @@ def with_limits(header_timeout_s: float, unsent_bytes: int) -> type[HttpToolsPro
             self._stop_waiting()
             super().on_headers_complete()
 
+        def data_received(self, data: bytes) -> None:
+            super().data_received(data)
+            # More of a body that was answered before its end stops uvicorn's timer of idle
+            # connections, and nothing would start it again.
+            if self._deadline is None and self.cycle and self.cycle.response_complete:
+                self._wait()
+
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_waiting()
             super().connection_lost(exc)

@@ -48,8 +48,12 @@ class Embedder:
         self._settings = settings
         self._model = model
         self._batcher = batcher
-        # As many as CPUs: more would only take time from the inference of earlier texts.
-        self._tokenizers = ThreadPoolExecutor(settings.threads, "tokenize")
+        # As many as CPUs: more would only take time from the inference of earlier texts. What comes
+        # in bulk has a thread of its own: some seconds of it would stand before a single text.
+        self._tokenizers = {
+            False: ThreadPoolExecutor(settings.threads, "tokenize"),
+            True: ThreadPoolExecutor(1, "tokenize-bulk"),
+        }
         self._limits = {False: settings.queue_texts, True: settings.bulk_queue_texts}
         self._pending = {False: 0, True: 0}
 
@@ -70,7 +74,8 @@ class Embedder:
         pending.inc(len(texts))
         try:
             loop = asyncio.get_running_loop()
-            tokens = await loop.run_in_executor(self._tokenizers, self._tokenize, texts, options)
+            tokenizers = self._tokenizers[bulk]
+            tokens = await loop.run_in_executor(tokenizers, self._tokenize, texts, options)
             vectors = np.stack(await self._batcher.embed(tokens))
         finally:
             self._pending[bulk] -= len(texts)
@@ -78,7 +83,8 @@ class Embedder:
         return Answer(finish(vectors, options), sum(map(len, tokens)))
 
     def close(self) -> None:
-        self._tokenizers.shutdown(cancel_futures=True)
+        for tokenizers in self._tokenizers.values():
+            tokenizers.shutdown(cancel_futures=True)
         self._batcher.close()
 
     def _check(self, texts: Sequence[str], options: Options) -> None:

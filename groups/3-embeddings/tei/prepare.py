@@ -28,12 +28,15 @@ def lay_out(model: Path, out: Path) -> None:
             sys.exit(f"MODEL_DIR ({model}) has no {file}: ../model/build.py makes it")
     told = json.loads((model / "embedding.json").read_text())
     (out / "1_Pooling").mkdir(parents=True, exist_ok=True)
-    for file in ("config.json", "tokenizer.json", "model.safetensors"):
+    for file in ("tokenizer.json", "model.safetensors"):
         shutil.copyfile(model / file, out / file)
     # The CPU image runs this with ONNX Runtime; the CUDA image has Candle alone, and reads the
     # safetensors.
     shutil.copyfile(model / "encoder.onnx", out / "model.onnx")
+    # TEI asks for a list; transformers leaves it null in a config that no saved model wrote.
+    config = json.loads((model / "config.json").read_text()) | {"architectures": ["BertModel"]}
     written = {
+        "config.json": config,
         "1_Pooling/config.json": pooling(told["pooling"]),
         # Without this file TEI would truncate at config.json's max_position_embeddings.
         "sentence_bert_config.json": {"max_seq_length": told["max_tokens"]},

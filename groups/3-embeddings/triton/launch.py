@@ -233,6 +233,8 @@ def main() -> None:
     env["LD_LIBRARY_PATH"] = os.pathsep.join(
         filter(None, (sysconfig.get_config_var("LIBDIR"), env.get("LD_LIBRARY_PATH")))
     )
+    # fp32 is what is asked for: ONNX Runtime and TensorRT would multiply in TF32 on a GPU.
+    env.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     # The tokenizer's own threads, one pool a process; the processes are what runs in parallel.
     env["RAYON_NUM_THREADS"] = "1"
     # Large tensors go back to the system when they are freed: glibc would by and by keep them.

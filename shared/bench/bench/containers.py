@@ -43,7 +43,8 @@ ENGINES = (
     ContainerEngine(
         "podman",
         build=("--format", "docker"),  # OCI's format has no HEALTHCHECK
-        run=("--no-healthcheck",),
+        # label=disable: SELinux would keep the container from what is mounted.
+        run=("--no-healthcheck", "--security-opt=label=disable"),
         gpus=("--device", "nvidia.com/gpu=all"),
         own_user=("--userns", "keep-id"),
     ),

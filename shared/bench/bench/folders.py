@@ -34,7 +34,9 @@ def find_groups(selected: str | None) -> list[Path]:
     groups = all_groups()
     if not selected:
         return groups
-    found = [g for g in groups if g.name == selected or g.name.split("-")[0] == selected]
+    # A name goes before a number: services side by side may be called `embed` and `embed-fast`.
+    found = [g for g in groups if g.name == selected]
+    found = found or [g for g in groups if g.name.split("-")[0] == selected]
     if not found:
         hint = did_you_mean(selected, [group.name for group in groups])
         raise UserError(f"GROUP={selected}: no such group below {where(GROUPS)}/, {hint}")

@@ -182,6 +182,9 @@ def prepare(
         show=lambda line: report.detail(f"{stack.id}: {line}"),
         what=f"preparing {where(stack.folder)}",
     )
+    for path in (building, *building.rglob("*")):
+        if not path.is_symlink():  # servers in containers run as another user, whatever the umask
+            path.chmod(path.stat().st_mode | (0o755 if path.is_dir() else 0o644))
     building.rename(home)
     return variables
 

@@ -102,6 +102,16 @@ def test_groups_and_stacks_are_found_by_number_and_name() -> None:
         find_groups("77")
 
 
+def test_a_name_goes_before_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Services lie side by side under names of their owner's. Breaks if `embed` means both."""
+    for name in ("embed", "embed-fast"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "group.toml").write_text("")
+    monkeypatch.setattr("bench.folders.GROUPS", tmp_path)
+    assert [group.name for group in find_groups("embed")] == ["embed"]
+    assert [group.name for group in find_groups("embed-fast")] == ["embed-fast"]
+
+
 def test_a_stack_is_not_looked_for_by_its_last_name_alone() -> None:
     """STACK=<no group>/triton once meant a run of no stack that ended well."""
     every = all_groups()

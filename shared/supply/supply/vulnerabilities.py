@@ -112,9 +112,9 @@ def audit_locks(
 
 
 def go(root: Path) -> str | None:
-    """The Go to use: PATH's, or the packaged one that builds the generator; None without any."""
+    """The Go to use: the packaged one where it had to build the generator, else PATH's, or None."""
     packaged = root / ".build" / "tools" / "go" / "bin" / "go"
-    return shutil.which("go") or (str(packaged) if packaged.exists() else None)
+    return str(packaged) if packaged.exists() else shutil.which("go")
 
 
 def audit_go(root: Path, tool: Sequence[str] | None = None) -> Answer:

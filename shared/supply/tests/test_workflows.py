@@ -56,6 +56,10 @@ def test_renovate_finds_every_lock_and_image() -> None:
     assert len(locks) > 30
     for file in locks:
         assert re.search(pattern.strip("/"), file.relative_to(ROOT).as_posix()), file
+        # What Renovate's pip-compile manager reads: it skips a lock whose command it can't.
+        command = file.read_text().splitlines()[1]
+        assert command.startswith("#    uv pip compile "), file
+        assert not re.search(r" (-o|-c|--[a-z-]+) (?!-)(?!\S+\.(toml|in)\b)", command), command
     (image,) = settings["customManagers"][0]["matchStrings"]
     digests = [
         line

@@ -216,4 +216,6 @@ def test_slow_senders_are_sent_away(server: Any):
         slow.sendall(b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Length: 20\r\n\r\n{")
         said = slow.recv(65536)
         assert b" 408 " in said and b"slow_body" in said
+        slow.sendall(b"{")  # more of what is refused: it must not buy more time
+        assert slow.recv(1) == b""
         assert silent.recv(1) == b""

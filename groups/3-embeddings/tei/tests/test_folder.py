@@ -41,6 +41,9 @@ def artefact(tmp_path: Path) -> Path:
     folder.mkdir()
     for file in FILES:
         (folder / file).write_text(f"this is {file}")
+    # As model/weights.py writes it, in miniature: transformers knows no architecture yet.
+    config = {"architectures": None, "model_type": "bert", "hidden_size": 384}
+    (folder / "config.json").write_text(json.dumps(config))
     told = {"max_tokens": 256, "dimensions": 384, "pad_id": 0, "pooling": "mean"}
     (folder / "embedding.json").write_text(json.dumps(told))
     return folder
@@ -61,7 +64,8 @@ def test_the_images_are_pinned_and_the_readme_names_the_same() -> None:
 
 
 def test_the_layout_is_what_tei_reads(artefact: Path, tmp_path: Path) -> None:
-    """The bug this would catch: TEI truncating at 512 tokens, or pooling by the first token."""
+    """The bug this would catch: TEI truncating at 512 tokens, pooling by the first token, or ending
+    at its start, as it does on a config.json whose `architectures` is no list."""
     out = tmp_path / "prepared"
     done = prepare(artefact, out)
     assert done.returncode == 0, done.stderr
@@ -75,6 +79,7 @@ def test_the_layout_is_what_tei_reads(artefact: Path, tmp_path: Path) -> None:
         "tokenizer.json",
     ]
     assert (out / "model.onnx").read_text() == "this is encoder.onnx"
+    assert json.loads((out / "config.json").read_text())["architectures"] == ["BertModel"]
     assert json.loads((out / "sentence_bert_config.json").read_text()) == {"max_seq_length": 256}
     pooling = json.loads((out / "1_Pooling/config.json").read_text())
     assert pooling == {"pooling_mode_cls_token": False, "pooling_mode_mean_tokens": True}

@@ -21,6 +21,8 @@ class TritonPythonModel:
         # A thread that spins would take the CPU from the processes that decode.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         provider = PROVIDERS[settings["device"]]
+        if settings["device"] == "cuda":
+            onnxruntime.preload_dlls()  # CUDA and cuDNN from the lock's packages
         self.session = onnxruntime.InferenceSession(
             settings["model"], options, providers=[provider]
         )

@@ -38,6 +38,8 @@ class TritonPythonModel:
         # A plan of memory for each shape would be kept for ever, and batches have hundreds.
         options.enable_mem_pattern = False
         provider = PROVIDERS[settings["device"]]
+        if settings["device"] == "cuda":
+            onnxruntime.preload_dlls()  # CUDA and cuDNN from the lock's packages
         self.session = onnxruntime.InferenceSession(
             Path(settings["model"]), options, providers=[provider]
         )
