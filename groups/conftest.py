@@ -80,6 +80,49 @@ def start_server(request: pytest.FixtureRequest, tmp_path: Path):
     return start
 
 
+@pytest.fixture
+def another(server: Server):
+    """another("other.py", NAME="value"): a context manager of (process, HTTP client).
+
+    It runs what `server` runs, beside it, on ports of its own: `words` in place of the command's
+    own after the program, the variables changed.
+    """
+    import contextlib
+    import socket
+    import subprocess
+    import time
+
+    import httpx
+
+    def ready(http: httpx.Client) -> bool:
+        try:
+            return http.get("/ready").status_code == 200
+        except httpx.TransportError:
+            return False
+
+    @contextlib.contextmanager
+    def start(
+        *words: str, **variables: str
+    ) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            port = str(free.getsockname()[1])
+        program, *own = server.running.process.args
+        given = {**server.running.env, "HTTP_PORT": port, "GRPC_PORT": "0", **variables}
+        process = subprocess.Popen([program, *(words or own)], cwd=server.stack.folder, env=given)
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
+                deadline = time.monotonic() + server.stack.ready_timeout_s
+                while not ready(http):
+                    assert process.poll() is None and time.monotonic() < deadline, "never ready"
+                    time.sleep(0.05)
+                yield process, http
+        finally:
+            process.kill()
+            process.wait()
+
+    return start
+
+
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """One server for all tests of a file. It must outlive them: each test's request is served."""

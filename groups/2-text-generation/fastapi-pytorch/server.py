@@ -70,14 +70,13 @@ async def serve(settings: Settings, model: Model, text: Text) -> None:
         raise StartError(f"GRPC_PORT={settings.grpc_port}: {error}") from None
     config = uvicorn.Config(
         create_app(settings, generator),
-        http=with_limits(settings.header_timeout_s, SEND_BUFFER_BYTES),
+        http=with_limits(settings.header_timeout_s, SEND_BUFFER_BYTES, settings.max_connections),
         ws="websockets-sansio",
         ws_max_size=settings.max_body_bytes,
         ws_per_message_deflate=False,  # a frame holds a few bytes
         lifespan="off",
         access_log=False,  # /metrics counts; a line a request would cost more than its routing
         server_header=False,
-        limit_concurrency=settings.max_connections,
         timeout_keep_alive=settings.keep_alive_s,
         log_config=None,
     )

@@ -1,20 +1,28 @@
-"""uvicorn's HTTP/1.1 protocol with the one timeout it lacks: for a request's headers.
+"""uvicorn's HTTP/1.1 protocol with two limits it lacks.
 
-Without it, a connection that sends nothing, or a header a minute, stays open and counts against
-the connection limit for ever.
+A timeout for a request's headers: without it, a connection that sends nothing, or a header a
+minute, stays open and counts against the connection limit for ever. And connections: uvicorn's own
+limit answers 503 on all of them, this one closes what comes beyond it.
 """
 
 import asyncio
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+LOOPBACK = ("127.0.0.1", "::1")
+FOR_PROBES = 16  # beyond the limit, from this machine: a full server must not look like a dead one
 
-def with_header_timeout(seconds: float) -> type[HttpToolsProtocol]:
+
+def with_limits(seconds: float, connections: int) -> type[HttpToolsProtocol]:
     class Protocol(HttpToolsProtocol):
         _deadline: asyncio.TimerHandle | None = None
 
         def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
             super().connection_made(transport)
+            local = self.client is not None and self.client[0] in LOOPBACK
+            if len(self.connections) > connections + (FOR_PROBES if local else 0):
+                transport.close()
+                return
             self._wait()
 
         def on_message_begin(self) -> None:

@@ -18,7 +18,7 @@ from batcher import Batcher
 from embedder import Embedder
 from errors import RequestError
 from http_api import create_app
-from http_protocol import with_header_timeout
+from http_protocol import with_limits
 from model import Model, ModelError, load
 from settings import Settings, SettingsError, from_environment
 from waiting import Limits, Waiting
@@ -75,12 +75,11 @@ async def serve(settings: Settings, model: Model) -> None:
         raise StartError(f"GRPC_PORT={settings.grpc_port}: {error}") from None
     config = uvicorn.Config(
         create_app(settings, model, embedder, probe),
-        http=with_header_timeout(settings.header_timeout_s),
+        http=with_limits(settings.header_timeout_s, settings.max_connections),
         ws="none",
         lifespan="off",
         access_log=False,  # /metrics counts; a line a request would cost more than its routing
         server_header=False,
-        limit_concurrency=settings.max_connections,
         timeout_keep_alive=settings.keep_alive_s,
         timeout_graceful_shutdown=settings.grace_s,
         log_config=None,

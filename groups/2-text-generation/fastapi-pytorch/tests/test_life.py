@@ -9,7 +9,6 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -84,32 +83,6 @@ def test_refuses_to_start(server: Any, variables: dict[str, str], words: list[st
         assert word in result.stderr.splitlines()[-1]
 
 
-@contextlib.contextmanager
-def another(
-    server: Any, *words: str, **variables: str
-) -> Iterator[tuple[subprocess.Popen[bytes], httpx.Client]]:
-    """A server of the test's own: `words` in place of "server.py", `variables` changed."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
-    given = {**server.running.env, "HTTP_PORT": port, "GRPC_PORT": "0", **variables}
-    command = [server.running.process.args[0], *(words or server.running.process.args[1:])]
-    process = subprocess.Popen(command, cwd=STACK, env=given)
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=60) as http:
-            wait_for(lambda: process.poll() is not None or answers(http), "it is ready")
-            yield process, http
-    finally:
-        process.kill()
-        process.wait()
-
-
-def answers(http: httpx.Client) -> bool:
-    try:
-        return http.get("/ready").status_code == 200
-    except httpx.ConnectError:
-        return False
-
-
 def over_sse(server: Any) -> str:
     with httpx.Client(base_url=server.url, timeout=60) as client:
         said = events(client.post("/v1/completions", json=BODY).text)
@@ -124,14 +97,14 @@ def over_websocket(server: Any) -> str:
     return frame["finish_reason"]
 
 
-def test_a_step_that_fails(server: Any, tmp_path: Path):
+def test_a_step_that_fails(another: Any, tmp_path: Path):
     """Its answers end with a fault: a status where nothing was said yet, streamed or not. The
     server is not ready until a step succeeds again.
 
     Breaks if a stream that never began is answered with a traceback, or if one failure is for ever.
     """
     failing = tmp_path / "failing"
-    with another(server, "tests/failing_server.py", STEPS_FAIL=str(failing)) as (_, http):
+    with another("tests/failing_server.py", STEPS_FAIL=str(failing)) as (_, http):
         failing.touch()
         for stream in (True, False):
             said = http.post("/v1/completions", json=BODY | {"stream": stream})
@@ -149,7 +122,7 @@ def test_a_step_that_fails(server: Any, tmp_path: Path):
         assert json.loads(last.removeprefix("data: "))["error"]["code"] == "generation_failed"
 
 
-def test_health_of_a_server_that_is_busy(server: Any, tmp_path: Path):
+def test_health_of_a_server_that_is_busy(another: Any, tmp_path: Path):
     """Not ill, behind more answers than it can hold; ill when no step succeeds.
 
     Breaks if a restart is asked for because others are being answered.
@@ -157,7 +130,7 @@ def test_health_of_a_server_that_is_busy(server: Any, tmp_path: Path):
     failing = tmp_path / "failing"
     long = {"model": "gpt2", "prompt": "Hello", "max_tokens": 900, "ignore_eos": True}
     words = {"STEPS_FAIL": str(failing), "MAX_BATCH": "1"}
-    with another(server, "tests/failing_server.py", **words) as (_, http):
+    with another("tests/failing_server.py", **words) as (_, http):
 
         def healthy() -> bool:
             env = {"HTTP_PORT": str(http.base_url.port), "PATH": os.environ["PATH"]}
@@ -175,7 +148,7 @@ def test_health_of_a_server_that_is_busy(server: Any, tmp_path: Path):
         assert not healthy()
 
 
-def test_the_grace_is_counted_once(server: Any):
+def test_the_grace_is_counted_once(another: Any):
     """An answer longer than GRACE_S is cut then, and the server ends in order.
 
     Breaks if uvicorn grants it once more: whoever sent SIGTERM would have killed by then.
@@ -183,7 +156,7 @@ def test_the_grace_is_counted_once(server: Any):
     grace = 8
     long = BODY | {"max_tokens": 900}
     with (
-        another(server, GRACE_S=str(grace)) as (process, http),
+        another(GRACE_S=str(grace)) as (process, http),
         http.stream("POST", "/v1/completions", json=long) as stream,
     ):
         lines = stream.iter_lines()
