@@ -25,14 +25,28 @@ told as (
   from counted group by all)
 select {alike}, any_value(load_kind) as load_kind, any_value(client_batch) as client_batch,
   any_value(payloads) as payloads, any_value(unit) as unit,
-  avg(rate_per_s) as rate, avg(users) as users, avg(recovery_s) as recovery,
-  avg(throughput_per_s) as throughput, avg(latency_p50_ms) as p50, avg(latency_p95_ms) as p95,
-  avg(ttft_p50_ms) as ttft, avg(tpot_p50_ms) as tpot, avg(goodput) as goodput,
-  avg(serving_efficiency) as efficiency, any_value(verdicts) as verdicts
+  avg(rate_per_s) as rate, avg(users) as users, {means}, any_value(verdicts) as verdicts
 from mine join told using ({alike})
 where load_kind not like 'search%' or verdict <> 'INVALID'
 group by all order by load, interface desc, stack, model, precision desc
 """
+
+# A figure that a usable block lacks has no mean: that block failed too often or answered too little
+# for it, and the others are no fair sample.
+USABLE = "filter (where verdict <> 'INVALID')"
+MEANS = ", ".join(
+    f"if(count({figure}) {USABLE} = count(*) {USABLE}, avg({figure}) {USABLE}, null) as {name}"
+    for name, figure in {
+        "recovery": "recovery_s",
+        "throughput": "throughput_per_s",
+        "p50": "latency_p50_ms",
+        "p95": "latency_p95_ms",
+        "ttft": "ttft_p50_ms",
+        "tpot": "tpot_p50_ms",
+        "goodput": "goodput",
+        "efficiency": "serving_efficiency",
+    }.items()
+)
 
 
 def standard(folder: Folder) -> str:
@@ -48,7 +62,7 @@ def standard(folder: Folder) -> str:
 
 
 def _group(folder: Folder, run: Row) -> str:
-    rows = selected(folder, LINES.format(alike=ALIKE, **run))
+    rows = selected(folder, LINES.format(alike=ALIKE, means=MEANS, **run))
     # What most rows are of is the main experiment: others get few loads.
     experiments = [(row["model"], row["weights"], row["precision"]) for row in rows]
     model, weights, precision = max(experiments, key=experiments.count)
@@ -65,7 +79,8 @@ def _group(folder: Folder, run: Row) -> str:
     about = (
         f"{model} with **{weights} weights**, {precision}, {run['machine_name']},"
         f" {run['started_at']:%Y-%m-%d}; means over the blocks of"
-        f" [{run['run_id']}](results/{run['run_id']}):"
+        f" [{run['run_id']}](results/{run['run_id']}) that are not INVALID, – where one of them"
+        " lacks the figure:"
     )
     which = (
         "Which differences are real "
@@ -144,7 +159,8 @@ def _sentences(rows: list[Row], compared: list[Row]) -> list[str]:
                 for row in compared
                 if (row["metric"], row["load"], row["interface"]) == (metric, load, interface)
             ]
-            if pairs:
+            told = any(row["distinguishable"] is not None for row in pairs)
+            if told or (pairs and metric == metrics[-1]):
                 percentile = "p95" if "p95" in metric else "p50"
                 found.append(_sentence(pairs, title.format(percentile)))
                 break
@@ -153,13 +169,18 @@ def _sentences(rows: list[Row], compared: list[Row]) -> list[str]:
 
 def _sentence(pairs: list[Row], title: str) -> str:
     """Each pair of stacks on one metric: by how much they differ, or that it can't be told."""
-    if len(pairs) > 1 and not any(row["distinguishable"] for row in pairs):
+    if len(pairs) > 1 and all(row["distinguishable"] is False for row in pairs):
         names = sorted({row[side] for row in pairs for side in ("stack_a", "stack_b")})
         return f"- {title}: no two of {', '.join(names)} are distinguishable."
-    told = [
-        f"{row['stack_a']} is {row['ratio_low']:.2f}–{row['ratio_high']:.2f}× {row['stack_b']}"
-        if row["distinguishable"]
-        else f"{row['stack_a']} and {row['stack_b']} are not distinguishable"
-        for row in sorted(pairs, key=lambda row: not row["distinguishable"])
-    ]
+    told = [_pair(row) for row in sorted(pairs, key=lambda row: not row["distinguishable"])]
     return f"- {title}: {'; '.join(told)}."
+
+
+def _pair(row: Row) -> str:
+    a, b, blocks = row["stack_a"], row["stack_b"], row["blocks"]
+    if row["distinguishable"]:
+        return f"{a} is {row['ratio_low']:.2f}–{row['ratio_high']:.2f}× {b}"
+    if row["distinguishable"] is None:
+        counted = f"{blocks} {'block' if blocks == 1 else 'blocks'}"
+        return f"{a} and {b}: {counted} with both, too few to tell"
+    return f"{a} and {b} are not distinguishable"

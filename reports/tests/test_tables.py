@@ -55,6 +55,46 @@ def test_a_standard_run_is_averaged_over_its_blocks(results: Path) -> None:
     assert re.search(r"- Images per second to 4 callers: alpha is [\d.]+–[\d.]+× beta\.", text)
 
 
+def test_a_figure_that_a_block_lacks_is_left_out(results: Path) -> None:
+    """A block has no percentile where it lies among failures, or where too few were answered:
+    neither may flatter its stack. A block that is INVALID has no say.
+
+    Broken by a mean over the blocks that happen to have the figure.
+    """
+    file = next(results.glob("*/run.json"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"profile": "standard"}))
+    for trial in results.glob("*/trials/*.json"):
+        row = json.loads(trial.read_text())
+        if (row["stack"], row["load"], row["block"]) == ("alpha", "closed-4", 1):
+            break
+    else:
+        raise AssertionError("there is no such block")
+
+    def shown(**changed: object) -> str:
+        trial.write_text(json.dumps(row | changed))
+        text = renewed(EMPTY.format("standard"), Folder(str(results)))
+        return next(line for line in text.splitlines() if "closed-4, alpha, rest |" in line)
+
+    assert shown(latency_p50_ms=None).startswith("| closed-4, alpha, rest | 20.2 | – | – |")
+    invalid = shown(latency_p50_ms=None, throughput_per_s=9000.0, verdict="INVALID")
+    assert re.match(r"\| closed-4, alpha, rest \| 2\d\.\d \| 50 \|", invalid)
+
+
+def test_what_cannot_be_told_is_no_tie(results: Path) -> None:
+    """With fewer blocks than an interval takes nothing is said of who is faster, not even that
+    nobody is. Broken by taking no interval for one that holds 1."""
+    file = next(results.glob("*/run.json"))
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"profile": "standard"}))
+    compared = next(results.glob("*/comparisons.json"))
+    held = json.loads(compared.read_text())
+    none = {"distinguishable": None, "ratio_low": None, "ratio_high": None, "blocks": 2}
+    held["comparisons"] = [row | none for row in held["comparisons"]]
+    compared.write_text(json.dumps(held))
+    text = renewed(EMPTY.format("standard"), Folder(str(results)))
+    assert "alpha and beta: 2 blocks with both, too few to tell" in text
+    assert "not distinguishable" not in text
+
+
 def test_each_group_has_a_table(results: Path) -> None:
     """Its newest standard run's, with columns for what streams. Broken by the newest run alone, or
     by the first group alone."""
