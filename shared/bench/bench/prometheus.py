@@ -38,31 +38,38 @@ def pick(samples: list[tuple[str, dict[str, str], float]], want: dict[str, Any])
     return sum(values) * want.get("scale", 1.0) if values else None
 
 
-def scrape(url: str | None, mapping: dict[str, dict[str, Any]]) -> dict[str, float | None]:
-    """Shared name -> value now. A server that doesn't tell gives None, never an error."""
+Counters = dict[str, float | None]
+
+
+def scrape(url: str | None, mapping: dict[str, dict[str, Any]]) -> Counters | None:
+    """Shared name -> value now; a name that the server doesn't tell has None.
+
+    None instead of all of them where it didn't answer: never an error, and never "not yet born".
+    """
     if not url:
         return {}
     try:
         with open_url(url, timeout_s=2) as response:
             samples = parse(response.read(4_000_000).decode(errors="replace"))
     except (OSError, HTTPException, ValueError):
-        return dict.fromkeys(mapping)
+        return None
     return {shared: pick(samples, want) for shared, want in mapping.items()}
 
 
-def difference(
-    before: dict[str, float | None], after: dict[str, float | None]
-) -> dict[str, float | None]:
+def difference(before: Counters | None, after: Counters | None) -> Counters:
     """What each counter grew by; a counter born in between started at 0, a missing one is None.
 
-    Of a gauge, the mean of its two readings.
+    So are all where one of the two scrapes failed: all since the server's start is not what the
+    window added. Of a gauge, the mean of its two readings, or the one there is.
     """
-    grown: dict[str, float | None] = {}
+    if after is None:
+        return dict.fromkeys(before or {})
+    grown: Counters = {}
     for name, end in after.items():
-        begin = before.get(name)
+        begin = (before or {}).get(name)
         if name in GAUGES:
             both = [value for value in (begin, end) if value is not None]
             grown[name] = sum(both) / len(both) if both else None
             continue
-        grown[name] = None if end is None else end - (begin or 0.0)
+        grown[name] = None if before is None or end is None else end - (begin or 0.0)
     return grown

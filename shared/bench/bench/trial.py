@@ -26,7 +26,7 @@ from bench.verdict import Surroundings, Verdict, judge
 class Edge:
     """What was read at one edge of the window."""
 
-    counters: dict[str, float | None]
+    counters: prometheus.Counters | None
     machine: Reading
 
 

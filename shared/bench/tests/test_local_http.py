@@ -42,6 +42,7 @@ def test_a_proxy_is_not_asked(address: str, monkeypatch: pytest.MonkeyPatch) -> 
     with open_url(address, timeout_s=5) as answer:
         assert answer.read() == b"asked_total 3\n"
     assert scrape(address, {"asked": {"name": "asked_total"}}) == {"asked": 3.0}
+    assert scrape("http://127.0.0.1:9", {"asked": {"name": "asked_total"}}) is None
 
 
 def test_servers_are_told_so_too(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -232,6 +232,14 @@ def test_counters_born_in_the_window_started_at_nothing() -> None:
     assert grown == {"a": 2.0, "b": 3.0, "c": None}
 
 
+def test_a_scrape_that_failed_is_no_start_at_nothing() -> None:
+    """A saturated server may miss the one at the window's start: all that it ever counted would be
+    this window's, its cached tokens a false UNEQUAL_WORK."""
+    assert prometheus.difference(None, {"a": 7.0, "b": None}) == {"a": None, "b": None}
+    assert prometheus.difference({"a": 7.0}, None) == {"a": None}
+    assert prometheus.difference(None, None) == {}
+
+
 def test_bytecode_is_kept_outside_the_sources(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
