@@ -86,9 +86,11 @@ def compare(rows: Iterable[Mapping[str, Any]]) -> list[dict[str, Any]]:
     A block gives one value, the log-ratio of the two stacks; the interval is Student's t over the
     blocks' values at 1 - 0.05 / pairs (Bonferroni over the pairs of one metric and workload, so one
     sentence about all of them holds with 95%). Below 3 blocks the ratio stands without an interval
-    and distinguishable is null. INVALID trials, null and non-positive figures are left out; e^±700
-    stands for all ratios beyond. A bootstrap over so few blocks is far too narrow, hence the
-    t-interval.
+    and distinguishable is null. INVALID trials are left out. So is a stack, from one metric, that
+    lacks its figure (null or not positive) in any other block: a p95 among failures or a recovery
+    that never came is missing because it is bad, and the blocks that have one would flatter it; its
+    pairs still count for the correction. e^±700 stands for all ratios beyond. A bootstrap over so
+    few blocks is far too narrow, hence the t-interval.
     """
     found: list[dict[str, Any]] = []
     for key, subjects in _by_workload(rows).items():
@@ -137,8 +139,11 @@ def _pairs(key: tuple[Any, ...], metric: str, subjects: Subjects) -> list[Compar
     run_id, group_id, *workload = key
     names = dict(zip(WORKLOAD, workload, strict=True))
     title = f"{names['model']} · {names['interface']} · {names['load']}"
+    whole = {s for s, blocks in subjects.items() if logs[s].keys() == blocks.keys()}
     found: list[Comparison] = []
     for a, b, ratios in pairs:
+        if not {a, b} <= whole:
+            continue
         low, high = _interval(ratios, len(pairs))
         used = [
             row

@@ -98,6 +98,25 @@ def test_too_few_blocks_and_rows_that_must_not_meet() -> None:
     assert compare(a + trials({"b": [1.0] * 3}, verdict="DEGRADED"))[0]["degraded"] is True
 
 
+@pytest.mark.parametrize("lacking", [None, 0.0])
+def test_a_stack_is_not_judged_by_its_good_blocks_only(lacking: float | None) -> None:
+    """A metric that a counted block lacks is not compared; the same block INVALID is left out.
+
+    Broken by skipping it: a stack that refuses in two blocks of five is judged by the other three.
+    """
+    rows = trials({"a": [2.0] * 5, "b": [1.0, 1.1, 1.0, 1.0, 1.1], "c": [1.0] * 5})
+    assert len(compare(rows)) == 3
+    b = [row for row in rows if row["stack"] == "b"]
+    b[3]["throughput_per_s"] = lacking
+    assert [(row["stack_a"], row["stack_b"], row["pairs"]) for row in compare(rows)] == [
+        ("a", "c", 3)
+    ]
+    b[3]["verdict"] = "INVALID"
+    assert [(row["stack_b"], row["blocks"]) for row in compare(rows)] == [
+        ("b", 4), ("c", 5), ("c", 4),
+    ]  # fmt: skip
+
+
 def test_a_ratio_beyond_all_bounds_is_cut() -> None:
     """e^±700, and distinguishable by the interval itself: files hold no infinity. Broken by an
     exponential that overflows (and with it the end of a run), or by an end that becomes 0."""
