@@ -28,6 +28,7 @@ select
     server_cpus,
     client_cpus,
     shared_cpus,
+    try_cast(elapsed_s as double) as elapsed_s,
     steal_share,
     calibration,
     try_cast(calibration ->> 'calibration_error_p99_ms' as double) as calibration_error_p99_ms,

@@ -21,15 +21,12 @@ from bench.trial import Bench
 from bench.verdict import Verdict, conclude
 
 
-def time_engines(
-    part: Part, run: Run, model: str, block: int, report: Reporter
-) -> tuple[list[Ceiling], bool]:
-    """The engines' ceilings for one model in one block, and whether every engine could be timed.
+def time_engines(part: Part, run: Run, model: str, block: int, report: Reporter) -> list[Ceiling]:
+    """The engines' ceilings for one model in one block.
 
     One that can't costs its own ceilings only: it is told, and the others go on.
     """
     ceilings: list[Ceiling] = []
-    went_well = True
     artefact = part.artefacts[model]
     wanted = part.wanted_of_engines(model)
     for engine, env in part.engines.values():
@@ -47,7 +44,6 @@ def time_engines(
                 )
             except StackFailed as failed:
                 report.note(f"bare engine {what}: {failed}")
-                went_well = False
                 break  # the first is the main one: without it the others say little
             finally:
                 report.spent(engine_s(engine, part.profile))
@@ -56,7 +52,7 @@ def time_engines(
                 f"bare engine {what}: {best.throughput_per_s:.1f} {part.group.unit}/s "
                 f"at batch {best.batch_size}"
             )
-    return ceilings, went_well
+    return ceilings
 
 
 def ceiling_for(
@@ -112,8 +108,8 @@ def measure_start(
     start: Start,
     ceilings: Sequence[Ceiling],
     report: Reporter,
-) -> bool:
-    """Serve one start's missing trials and write their rows. Returns whether all went well."""
+) -> None:
+    """Serve one start's missing trials and write their rows."""
     group, profile = part.group, part.profile
     installed = at_precision(part.installed[start.stack], start.precision)
     artefact = part.artefacts[start.model]
@@ -149,8 +145,6 @@ def measure_start(
         )
 
     todo = tuple(trial for trial in start.trials if not recorder.done(trial))
-    if recorder.complete(start):
-        return True
     bench = Bench(
         group=group,
         profile=profile,
@@ -171,8 +165,8 @@ def measure_start(
             save(trial, {}, conclude({"NOT_MEASURED"}), str(failed))
         for row in unmeasured(installed.stack, [start.model], "failed", str(failed), None):
             save_start(row["interface"], row)
-        return False
-    went_well = run_start(
+        return
+    run_start(
         bench,
         installed,
         artefact,
@@ -190,14 +184,10 @@ def measure_start(
         condemn,
     )
     report.spent(start_s(part, start, run.device))
-    return went_well
 
 
-def measure_part(part: Part, run: Run, recorder: Recorder, report: Reporter) -> bool:
-    """All blocks of one group. Returns whether every stack that can run here did."""
-    went_well = not any(row["status"] == "failed" for row in part.stack_rows)
-    for row in part.stack_rows:
-        recorder.save_stack(part, row)
+def measure_part(part: Part, run: Run, recorder: Recorder, report: Reporter) -> None:
+    """All blocks of one group."""
     stored = recorder.facts["groups"][part.group.id]["engines"]
     ceilings: dict[tuple[int, str], list[Ceiling]] = {}
     for start in part.starts:
@@ -205,12 +195,11 @@ def measure_part(part: Part, run: Run, recorder: Recorder, report: Reporter) -> 
             continue
         key = (start.block, start.model)
         if key not in ceilings:
-            ceilings[key], timed = time_engines(part, run, start.model, start.block, report)
-            went_well &= timed
+            ceilings[key] = time_engines(part, run, start.model, start.block, report)
             stored += [
                 {"model": start.model, "block": start.block, **vars(ceiling)}
                 for ceiling in ceilings[key]
             ]
             recorder.save_facts()
-        went_well &= measure_start(part, run, recorder, start, ceilings[key], report)
-    return went_well
+        measure_start(part, run, recorder, start, ceilings[key], report)
+        recorder.save_facts()

@@ -19,9 +19,9 @@ class CpuSplit:
     shared: bool
 
     @property
-    def count(self) -> int:
-        """CPUs of both sides together."""
-        return len(set(self.server) | set(self.client))
+    def both(self) -> tuple[int, ...]:
+        """CPUs of both sides together, each once."""
+        return tuple(sorted({*self.server, *self.client}))
 
 
 def parse_cpus(text: str) -> tuple[int, ...]:

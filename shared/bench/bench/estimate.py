@@ -36,8 +36,8 @@ def trial_s(profile: Profile, slo: Slo, load: Load, rate_per_s: float | None) ->
     if load.kind in SEARCHES:
         rate = rate_per_s / 2 if rate_per_s else None
         once = profile.warmup_s + TRIAL_OVERHEAD_S
-        return PROBES * (once + probe_s(slo, rate)) + once + steady_s(profile, rate)
-    window_s = steady_s(profile, rate_per_s) + load.burst_s + load.after_s
+        return PROBES * (once + probe_s(slo, rate)) + once + steady_s(profile, load, rate)
+    window_s = steady_s(profile, load, rate_per_s) + load.burst_s + load.after_s
     return profile.warmup_s + window_s + TRIAL_OVERHEAD_S
 
 

@@ -43,9 +43,9 @@ class Load:
 class Profile:
     """How much is measured: blocks (repeats), seconds, and which loads on which interfaces.
 
-    An open load's window is as long as it takes to offer `min_requests`, `window_s` at least: rates
-    are the same for all stacks, and so are windows. Each trial waits `quiet_wait_s` at most for a
-    quiet machine.
+    An open load's window is as long as it takes to offer `min_requests` (of Poisson arrivals: in 99
+    of 100 windows), `window_s` at least: rates are the same for all stacks, and so are windows.
+    Each trial waits `quiet_wait_s` at most for a quiet machine.
     """
 
     name: str

@@ -4,6 +4,7 @@ import os
 import platform
 import subprocess
 import time
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,20 +16,22 @@ from bench.processes import TICK_NS
 
 @dataclass(frozen=True)
 class HostTimes:
-    """Seconds since boot, summed over all CPUs: busy, stolen by the hypervisor; and when read."""
+    """Seconds since boot: all CPUs busy, stolen from the asked ones by a hypervisor; when read."""
 
     busy_s: float
     steal_s: float
     at: float
 
 
-def host_times(stat: Path = Path("/proc/stat")) -> HostTimes:
-    """The kernel's CPU accounting now; zeros where there is no /proc/stat."""
+def host_times(cpus: Collection[int], stat: Path = Path("/proc/stat")) -> HostTimes:
+    """The kernel's CPU accounting now, `steal_s` of these CPUs only; zeros without /proc/stat."""
     try:
-        line = stat.read_text().splitlines()[0].split()[1:]
+        lines = [line.split() for line in stat.read_text().splitlines() if line.startswith("cpu")]
     except OSError:
         return HostTimes(0.0, 0.0, time.monotonic())
-    user, nice, system, _idle, _wait, irq, softirq, steal = (int(word) for word in line[:8])
+    ticks = {name: [int(word) for word in words[:8]] for name, *words in lines}
+    user, nice, system, _idle, _wait, irq, softirq, _steal = ticks["cpu"]
+    steal = sum(ticks[f"cpu{cpu}"][7] for cpu in cpus if f"cpu{cpu}" in ticks)
     tick = TICK_NS / 1e9
     busy = user + nice + system + irq + softirq
     return HostTimes(busy * tick, steal * tick, time.monotonic())

@@ -153,7 +153,7 @@ def send(k6: Path, plan: dict[str, Any], cpus: CpuSplit, folder: Path) -> Taken:
         stderr=folder / "k6.stderr",
     )
     try:
-        edges = watch(process, plan, folder / "k6.json")
+        edges = watch(process, plan, folder / "k6.json", cpus)
         code = process.wait(START_ALLOWANCE_S)
     except BaseException:
         process.kill()
@@ -165,7 +165,7 @@ def send(k6: Path, plan: dict[str, Any], cpus: CpuSplit, folder: Path) -> Taken:
         raise StackFailed(f"null server, {plan['interface']}: k6 exited with code {code}: {words}")
     store_records(folder / "records.csv", folder / "requests.parquet")
     (cpu, host), (cpu_after, host_after) = edges
-    elapsed = max(1e-9, host_after.at - host.at) * len(set(cpus.server) | set(cpus.client))
+    elapsed = max(1e-9, host_after.at - host.at) * len(cpus.both)
     return Taken(
         Load(
             folder / "requests.parquet",
@@ -180,7 +180,7 @@ def send(k6: Path, plan: dict[str, Any], cpus: CpuSplit, folder: Path) -> Taken:
 
 
 def watch(
-    process: subprocess.Popen[bytes], plan: dict[str, Any], summary: Path
+    process: subprocess.Popen[bytes], plan: dict[str, Any], summary: Path, cpus: CpuSplit
 ) -> list[tuple[float, HostTimes]]:
     """The generator's CPU seconds and the machine's at both edges of the window."""
     edges: list[tuple[float, HostTimes]] = []
@@ -190,7 +190,7 @@ def watch(
         if said := read_summary(summary):
             due = said["window_end_ns" if edges else "window_start_ns"]
             time.sleep(max(0.0, (due - time.monotonic_ns()) / 1e9))
-            edges.append((meter.read().cpu_ns / 1e9, host_times()))
+            edges.append((meter.read().cpu_ns / 1e9, host_times(cpus.both)))
         else:
             time.sleep(0.02)
     return edges

@@ -10,6 +10,9 @@ from bench.group import SCHEDULED, Group, Load, Profile, Slo
 from bench.search import TOLERANCE, requests_to_show
 from bench.stack import Stack
 
+# The standard normal quantile of 99%.
+SURELY = 2.33
+
 
 @dataclass(frozen=True)
 class Trial:
@@ -136,11 +139,18 @@ def make_starts(
     return starts
 
 
-def steady_s(profile: Profile, rate_per_s: float | None) -> float:
-    """How long one rate is measured, in seconds: the same for all stacks at one load."""
+def steady_s(profile: Profile, load: Load, rate_per_s: float | None) -> float:
+    """How long one rate is measured, in seconds: the same for all stacks at one load.
+
+    Poisson arrivals vary by the square root of their mean m: it is taken so high that 99 of 100
+    windows hold the profile's `min_requests` n, m - 2.33 √m = n.
+    """
     if not rate_per_s:
         return profile.window_s
-    return max(profile.window_s, math.ceil(profile.min_requests / rate_per_s))
+    requests = float(profile.min_requests)
+    if load.arrivals == "poisson" and requests:
+        requests = ((SURELY + math.sqrt(SURELY**2 + 4 * requests)) / 2) ** 2
+    return max(profile.window_s, math.ceil(requests / rate_per_s))
 
 
 def probe_s(slo: Slo, rate_per_s: float | None) -> float:

@@ -98,6 +98,7 @@ def run_facts(run: "Run", parts: Sequence["Part"]) -> dict[str, Any]:
         "server_cpus": list(run.cpus.server),
         "client_cpus": list(run.cpus.client),
         "shared_cpus": run.cpus.shared,
+        "elapsed_s": None,
         "steal_share": None,
         "calibration": None,
         "versions": tool_versions(run.k6),

@@ -1,11 +1,13 @@
 """What a run has written so far: run.json, a row a start, a row a trial."""
 
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.engines import combinations
 from bench.errors import UserError
+from bench.machine import host_times
 from bench.plan import Start, Trial, variant_of
 from bench.rows import stack_record
 from bench.setup import Part, Run
@@ -30,9 +32,20 @@ class Recorder:
     def __init__(self, run: Run, facts: dict[str, Any]) -> None:
         self.run = run
         self.facts = facts
+        self.last = host_times(run.cpus.both)
 
     def save_facts(self) -> None:
-        """Write run.json."""
+        """Write run.json, with how long the run has been going on and the steal of that time.
+
+        Both add up over the times it was gone on with: what a kill leaves out is one start.
+        """
+        now, cpus = host_times(self.run.cpus.both), len(self.run.cpus.both)
+        before = self.facts.get("elapsed_s") or 0.0
+        stolen = before * cpus * (self.facts["steal_share"] or 0.0)
+        stolen += now.steal_s - self.last.steal_s
+        elapsed = max(1e-9, before + now.at - self.last.at)
+        self.facts |= {"elapsed_s": elapsed, "steal_share": stolen / elapsed / cpus}
+        self.last = now
         write_json(self.run.folder / "run.json", self.facts)
 
     def trial_file(self, trial: Trial) -> Path:
@@ -52,14 +65,16 @@ class Recorder:
         return self.run.folder / "stacks" / name
 
     def complete(self, start: Start) -> bool:
-        """Whether a start's trials are done and were looked back on: only then it has a row."""
-        return all(
-            self.done(t)
-            and self.stack_file(
-                t.group_id, t.stack, t.model, t.interface, t.block, t.variant
-            ).exists()
-            for t in start.trials
-        )
+        """Whether a start's trials are done, and were looked back on or don't count anyway."""
+        return all(self.done(trial) and self._looked_back(trial) for trial in start.trials)
+
+    def _looked_back(self, trial: Trial) -> bool:
+        keys = (trial.group_id, trial.stack, trial.model, trial.interface, trial.block)
+        start = read_json(self.stack_file(*keys, trial.variant))
+        if start is None or start["status"] == "measured":
+            return start is not None
+        row = read_json(self.trial_file(trial))
+        return row is not None and row["verdict"] == "INVALID"
 
     def left(self, starts: Iterable[Start]) -> dict[Start, tuple[Trial, ...]]:
         """The starts that are not complete, each with its trials that are not done."""
@@ -67,6 +82,24 @@ class Recorder:
             start: tuple(trial for trial in start.trials if not self.done(trial))
             for start in starts
             if not self.complete(start)
+        }
+
+    def went_well(self, parts: Sequence[Part]) -> bool:
+        """Whether no start's row says failed and no block lacks an engine, whenever it was."""
+        rows = map(read_json, (self.run.folder / "stacks").glob("*.json"))
+        timed = all(self._timed(part, start) for part in parts for start in part.starts)
+        return timed and all(row is None or row["status"] != "failed" for row in rows)
+
+    def _timed(self, part: Part, start: Start) -> bool:
+        """Whether a start's block has the ceilings of every bare engine."""
+        names = ("model", "block", "engine", "precision", "payload_set")
+        stored = self.facts["groups"][part.group.id]["engines"]
+        known = {tuple(one.get(name) for name in names) for one in stored}
+        wanted = part.wanted_of_engines(start.model)
+        return known >= {
+            (start.model, start.block, engine.id, *combination)
+            for engine, _ in part.engines.values()
+            for combination in combinations(engine, wanted)
         }
 
     def save_stack(self, part: Part, row: dict[str, Any]) -> None:

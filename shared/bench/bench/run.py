@@ -6,13 +6,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import metrics
-from bench import inputs, machine, provenance, table
+from bench import inputs, provenance, table
 from bench.blocks import measure_part
 from bench.calibration import calibrate
 from bench.cpus import CpuSplit, format_cpus
 from bench.errors import StackFailed
 from bench.estimate import calibration_s, part_s, waits_s
-from bench.machine import host_times
 from bench.paths import results_dir
 from bench.progress import Reporter, spell
 from bench.recorder import Recorder
@@ -72,13 +71,11 @@ def bench(
     if recorder.facts["calibration"] is None:
         recorder.facts["calibration"] = calibrate(run.k6, cpus, report)
         report.spent(calibration_s())
-    recorder.save_facts()
-    before = host_times()
     try:
-        went_well = True
+        begin(recorder, parts)
         for part in parts:
-            went_well &= measure_part(part, run, recorder, report)
-        finish(run, recorder, parts, before, went_well)
+            measure_part(part, run, recorder, report)
+        finish(run, recorder, parts)
     except KeyboardInterrupt:
         report.note(f"stopping; continue with: make bench RUN={run.id}")
         raise
@@ -91,7 +88,7 @@ def bench(
     table.print_run(report.console, run.folder, recorder.facts)
     if replayed := recorder.facts.get("replay_of"):
         print_side_by_side(report.console, results_dir() / replayed, run.folder)
-    return 0 if went_well else 3
+    return recorder.facts["exit_code"]
 
 
 def announce(run: Run, recorder: Recorder, parts: Sequence[Part], report: Reporter) -> None:
@@ -115,9 +112,17 @@ def announce(run: Run, recorder: Recorder, parts: Sequence[Part], report: Report
     report.plan(seconds)
 
 
-def finish(
-    run: Run, recorder: Recorder, parts: Sequence[Part], before: machine.HostTimes, well: bool
-) -> None:
+def begin(recorder: Recorder, parts: Sequence[Part]) -> None:
+    """Write what is known before anything is measured: run.json, and why stacks are left out."""
+    if any(recorder.left(part.starts) for part in parts):
+        recorder.facts |= {"finished_at": None, "exit_code": None}
+    recorder.save_facts()
+    for part in parts:
+        for row in part.stack_rows:
+            recorder.save_stack(part, row)
+
+
+def finish(run: Run, recorder: Recorder, parts: Sequence[Part]) -> None:
     """Compute the comparisons and close run.json."""
     rows = [
         row
@@ -127,9 +132,6 @@ def finish(
         if (row := read_json(recorder.trial_file(trial)))
     ]
     write_json(run.folder / "comparisons.json", {"comparisons": metrics.compare(rows)})
-    after = host_times()
-    elapsed = max(1e-9, after.at - before.at) * (len(run.cpus.server) + len(run.cpus.client))
-    recorder.facts["steal_share"] = (after.steal_s - before.steal_s) / elapsed
-    recorder.facts["finished_at"] = provenance.now()
-    recorder.facts["exit_code"] = 0 if well else 3
+    recorder.facts["finished_at"] = recorder.facts["finished_at"] or provenance.now()
+    recorder.facts["exit_code"] = 0 if recorder.went_well(parts) else 3
     recorder.save_facts()

@@ -48,10 +48,10 @@ def stack_row(
 
 def quieten(bench: Bench, running: Running, report: Reporter) -> dict[str, str]:
     """Wait for a quiet machine before a trial. Returns what still disturbs it, by code."""
-    meter = running.meter()
+    meter, cpus = running.meter(), bench.cpus.both
     return wait_until_quiet(
-        lambda: read_machine(meter.read().cpu_ns, gpu.handles(), running.processes),
-        bench.cpus.count,
+        lambda: read_machine(meter.read().cpu_ns, gpu.handles(), running.processes, cpus),
+        len(cpus),
         bench.profile.quiet_wait_s,
         report,
     )
@@ -107,8 +107,8 @@ def run_start(
     save: Save,
     save_start: SaveStart,
     condemn: Condemn,
-) -> bool:
-    """Serve one start's trials. Returns whether all went well; whatever happened has its rows.
+) -> None:
+    """Serve one start's trials; whatever happens has its rows.
 
     `rates` and `engine_per_s` (the ceiling of the stack's bare engine) are by load.
     """
@@ -120,7 +120,7 @@ def run_start(
     left = list(todo)
     facts: dict[str, dict[str, Any]] = {name: {} for name in interfaces}
     fault: str | None = None
-    went_well = True
+    looked_back = False
     running: Running | None = None
     devices = gpu.handles()
     unused = gpu.read(devices).memory_bytes or 0
@@ -173,6 +173,7 @@ def run_start(
                 save(trial, figures, verdict, verdict.detail)
             left.remove(trial)
         look_back(bench, running, artefact, start, facts, report, condemn)
+        looked_back = True
     except StackFailed as failure:
         fault = str(failure)
     except (metrics.RecordsError, metrics.MetricsError) as failure:
@@ -187,11 +188,11 @@ def run_start(
         report.note(f"{place}: {fault}")
     for trial in left:
         save(trial, {}, conclude({"NOT_MEASURED"}), fault)
+    if not left and not looked_back:
+        condemn(list(start.trials), "NOT_MEASURED", f"its work could not be checked: {fault}")
     for name in interfaces:
         own_fault = facts[name].pop("fault", None)
         facts[name].pop("code", None)
         reason = fault or own_fault
         row = stack_row(installed, name, "failed" if reason else "measured", reason, **facts[name])
         save_start(name, row)
-        went_well = went_well and reason is None
-    return went_well

@@ -26,15 +26,19 @@ class Reading:
 
 
 def read_machine(
-    watched_cpu_ns: int, devices: Sequence[Any], ours: Callable[[], Collection[int]]
+    watched_cpu_ns: int,
+    devices: Sequence[Any],
+    ours: Callable[[], Collection[int]],
+    cpus: Collection[int],
 ) -> Reading:
     """Read the counters now. `watched_cpu_ns`: CPU time of what the runner started; `ours`: its
-    processes, asked for only where there are others on the GPU to tell them from.
+    processes, asked for only where there are others on the GPU to tell them from; `cpus`: those of
+    server and generator, whose steal counts.
     """
     holders = gpu.memory_by_process(devices)
     strangers = sorted(set(holders) - set(ours())) if holders else []
     return Reading(
-        host=host_times(),
+        host=host_times(cpus),
         ours_cpu_s=watched_cpu_ns / 1e9 + time.process_time(),
         heat=read_heat(devices),
         strangers=tuple(f"process {p}" for p in strangers if Path(f"/proc/{p}").exists()),
@@ -42,7 +46,7 @@ def read_machine(
 
 
 def between(first: Reading, last: Reading, cpus: int) -> Surroundings:
-    """What happened between two readings; steal is a share of `cpus` CPUs."""
+    """What happened between two readings; steal is a share of the `cpus` CPUs they were of."""
     seconds = max(1e-9, last.host.at - first.host.at)
     steal = (last.host.steal_s - first.host.steal_s) / seconds / max(1, cpus)
     busy = last.host.busy_s - first.host.busy_s

@@ -1,7 +1,7 @@
 """One trial: load a running server for a window, watch it, and turn what was seen into a row."""
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ class Watch:
 
     running: Running
     sampler: Sampler
+    cpus: Collection[int]
     edges: dict[str, Edge] = field(default_factory=dict[str, Edge])
 
     def read_edge(self, name: str) -> None:
@@ -47,7 +48,9 @@ class Watch:
             watched_ns += self.sampler.generator.read().cpu_ns
         self.edges[name] = Edge(
             counters=prometheus.scrape(url, stack.metrics_map),
-            machine=read_machine(watched_ns, self.sampler.devices, self.running.processes),
+            machine=read_machine(
+                watched_ns, self.sampler.devices, self.running.processes, self.cpus
+            ),
         )
 
 
@@ -71,7 +74,7 @@ def surroundings(watch: Watch, bench: Bench, before: Mapping[str, str]) -> Surro
     """What the machine did beside the trial, between the two edges."""
     first, last = watch.edges["start"].machine, watch.edges["end"].machine
     return replace(
-        between(first, last, bench.cpus.count),
+        between(first, last, len(bench.cpus.both)),
         shared_cpus=bench.cpus.shared,
         unpinned=bench.runtime == "ambient",
         before=before,
@@ -130,7 +133,7 @@ def generate(
     )
     devices = gpu.handles() if bench.device == "cuda" else []
     with Sampler(running.meter(), devices) as sampler:
-        watch = Watch(running, sampler)
+        watch = Watch(running, sampler, bench.cpus.both)
         generated = run_k6(
             bench.k6,
             running.stack,
@@ -178,7 +181,7 @@ def measure(
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     reset_peak(running.pid)
-    seconds = steady_s(bench.profile, rate)
+    seconds = steady_s(bench.profile, load, rate)
     generated, watch = generate(
         bench, running, artefact, trial, load, rate, seconds, trial.seed, folder
     )

@@ -125,9 +125,9 @@ def judge(
         )
     if wrong := figures.get("wrong_answers"):
         reasons["PARITY_DRIFT"] = f"{wrong} answers under load were wrong"
-    hits = figures.get("cache_hits") or 0
-    if hits > ERROR_SHARE * offered and load.cache != "expected":
-        reasons["UNEQUAL_WORK"] = f"the server says that it took {hits:.0f} answers from a cache"
+    hits = figures.get("cache_hit_share") or 0
+    if hits > ERROR_SHARE and load.cache != "expected":
+        reasons["UNEQUAL_WORK"] = f"the server says that it took {hits:.1%} from a cache"
     late = figures.get("generator_late_p99_ms")
     median_ms = figures.get("ttft_p50_ms") or figures.get("latency_p50_ms") or 0.0
     if overloaded and late is not None and late > max(LATE_MS, LATE_SHARE * median_ms):

@@ -7,13 +7,15 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from scipy.stats import poisson  # pyright: ignore[reportMissingTypeStubs]
 
 from bench import audit, estimate, gate
 from bench.artefact import Artefact, Payload, read_payloads
+from bench.cpus import CpuSplit
 from bench.estimate import answer_s, engine_s, part_s, questions, start_s, trial_s, waits_s
 from bench.gate import Asked
 from bench.group import Load, Slo, load_group
-from bench.plan import make_starts
+from bench.plan import make_starts, steady_s
 from bench.recorder import Recorder
 from bench.setup import Part
 from bench.stack import load_engine, load_stack
@@ -45,6 +47,16 @@ def test_a_trial_counts_every_probe_and_the_whole_burst() -> None:
     one = trial_s(profile, slo, OPEN, 50)
     assert trial_s(profile, slo, BURST, 50) == pytest.approx(one + 3 + 30)
     assert trial_s(profile, slo, group.loads["search"], 240) > 5 * one
+
+
+@pytest.mark.parametrize("wanted", [80, 400])
+def test_a_window_of_poisson_arrivals_holds_the_requests_a_percentile_needs(wanted: int) -> None:
+    """Broken by a window as long as that many take on average: every second one holds fewer."""
+    profile = replace(load_group(GROUP).profiles["finding"], min_requests=wanted, window_s=1.0)
+    assert steady_s(profile, OPEN, 5.0) == wanted / 5
+    held = poisson.sf(wanted - 1, 5.0 * steady_s(profile, replace(OPEN, arrivals="poisson"), 5.0))
+    assert 0.985 < held < 0.997
+    assert steady_s(replace(profile, window_s=600.0), OPEN, 5.0) == 600.0
 
 
 def test_a_part_counts_engines_starts_and_trials(artefact: Artefact) -> None:
@@ -111,7 +123,7 @@ def test_what_is_done_is_not_left(artefact: Artefact, tmp_path: Path) -> None:
     """Broken by a continued run that announces all of its trials again."""
     part = a_part(artefact, "standard")
 
-    run: Any = SimpleNamespace(folder=tmp_path)
+    run: Any = SimpleNamespace(folder=tmp_path, cpus=CpuSplit((0,), (1,), False))
     recorder = Recorder(run, {})
     assert recorder.left(part.starts) == {start: start.trials for start in part.starts}
     first = part.starts[0]
@@ -126,7 +138,7 @@ def test_what_is_done_is_not_left(artefact: Artefact, tmp_path: Path) -> None:
             *(trial.group_id, trial.stack, trial.model, trial.interface, trial.block)
         )
         file.parent.mkdir(exist_ok=True)
-        file.write_text("{}")
+        file.write_text('{"status": "measured"}')
     assert first not in recorder.left(part.starts)
 
 

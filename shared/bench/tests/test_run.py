@@ -14,7 +14,6 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -22,11 +21,8 @@ import pytest
 from bench import server
 from bench.errors import StackFailed
 from bench.paths import BUILD, ROOT
-from bench.plan import Start, Trial
 from bench.processes import MARK, end_processes, marked
-from bench.recorder import Recorder
 from bench.stack import load_stack
-from bench.store import write_json
 from reports.files import Folder
 from reports.load import open_results
 
@@ -174,20 +170,6 @@ def test_an_interrupted_run_is_continued(bench: Any, tmp_path: Path, end: signal
     assert len(rows(tmp_path, "trials")) == 3
     assert all(file.read_text() == text for file, text in first.items())
     assert marked(server.run_mark()) == []
-
-
-def test_a_start_is_finished_when_it_was_looked_back_on(tmp_path: Path) -> None:
-    """Its trials are done, but nobody knows yet whether they count."""
-    trial = Trial(
-        "9.s.digest.rest.closed-2.b1", "9-echo", "s", "digest", "rest", "closed-2", 1, 1, 7
-    )
-    start = Start("9-echo", "s", "digest", 1, (trial,))
-    recorder = Recorder(SimpleNamespace(folder=tmp_path), {})
-    assert not recorder.complete(start)
-    write_json(recorder.trial_file(trial), {"reasons": []})
-    assert recorder.done(trial) and not recorder.complete(start)
-    write_json(recorder.stack_file("9-echo", "s", "digest", "rest", 1), {})
-    assert recorder.complete(start)
 
 
 @pytest.mark.slow

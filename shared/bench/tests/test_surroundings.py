@@ -29,13 +29,16 @@ FIGURES = {"offered": 200, "errors": 0, "latency_p95_ms": 10.0}
 
 
 def stat(folder: Path, user: int, steal: int) -> HostTimes:
-    """Read a /proc/stat with these ticks (of 10 ms), over two CPUs."""
+    """Read a /proc/stat with these ticks (of 10 ms); CPUs 1 and 10 are asked for, 2 is not."""
     file = folder / "stat"
     file.write_text(
-        f"cpu  {user} 0 500 90000 20 0 7 {steal} 0 0\n"
-        f"cpu0 {user // 2} 0 250 45000 10 0 3 {steal} 0 0\n"
+        f"cpu  {user} 0 500 90000 20 0 7 {steal + 9 * user} 0 0\n"
+        f"cpu1 {user // 2} 0 250 45000 10 0 3 {steal - steal // 3} 0 0\n"
+        f"cpu2 0 0 0 0 0 0 0 {9 * user} 0 0\n"
+        f"cpu10 {user // 2} 0 250 45000 10 0 3 {steal // 3} 0 0\n"
+        "intr 1 2 3\n"
     )
-    return host_times(file)
+    return host_times((1, 10), file)
 
 
 def codes(first: Reading, last: Reading) -> dict[str, str]:
@@ -58,7 +61,8 @@ def test_counters_of_the_kernel(
     tmp_path: Path, busy: int, ours_s: float, steal: int, wanted: set[str]
 ) -> None:
     """10 s on two CPUs. Counting steal as a neighbour's work, or in one CPU's share instead of
-    both's, or our own CPU time as a stranger's, gives other codes."""
+    both's, or that of a CPU which neither side uses, or our own CPU time as a stranger's, gives
+    other codes."""
     before = replace(stat(tmp_path, 1000, 30), at=100.0)
     after = replace(stat(tmp_path, 1000 + busy, 30 + steal), at=110.0)
     found = codes(Reading(before, 1.0, COOL), Reading(after, 1.0 + ours_s, COOL))

@@ -66,6 +66,15 @@ def test_answers_from_a_cache(place: Place) -> None:
     assert served.start["repeat_ratio"] < 0.9
 
 
+def test_work_that_cannot_be_checked(place: Place) -> None:
+    """A server that dies of what it never saw: its rows passed the gate before, but what they are
+    worth is not known. Broken by rows that stay VALID as nothing was found."""
+    served = place.having([CLOSED]).serve(starts.echo("dies-unseen"))
+    assert "NOT_MEASURED" in served.reasons("closed"), served.verdicts
+    assert "could not be checked" in (served.verdicts["closed"].detail or "")
+    assert served.start["status"] == "failed"
+
+
 def test_a_cache_that_the_server_tells_of(place: Place) -> None:
     """Its own counter is enough, also where nothing was held back."""
     stack = replace(
@@ -75,7 +84,7 @@ def test_a_cache_that_the_server_tells_of(place: Place) -> None:
     )
     served = place.having([CLOSED], held_back=[]).serve(stack)
     assert "UNEQUAL_WORK" in served.reasons("closed")
-    assert "answers from a cache" in (served.verdicts["closed"].detail or "")
+    assert "from a cache" in (served.verdicts["closed"].detail or "")
     assert served.figures["closed"]["cache_hits"] > 100
 
 

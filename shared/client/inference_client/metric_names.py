@@ -14,7 +14,7 @@ class MetricName:
     """One shared metric: its name, the unit it counts in, and what it means."""
 
     name: str
-    unit: Literal["seconds", "requests", "items", "batches", "tokens", "share"]
+    unit: Literal["seconds", "requests", "items", "batches", "hits", "lookups", "tokens", "share"]
     meaning: str
 
 
@@ -32,7 +32,12 @@ METRIC_NAMES: tuple[MetricName, ...] = (
     MetricName("batch_items_sum", "items", "items executed, summed over all batches"),
     MetricName("batch_executions_count", "batches", "batches executed"),
     MetricName("refused_count", "requests", "requests refused because the server was too busy"),
-    MetricName("cache_hits_count", "requests", "requests answered from a cache, not computed"),
+    MetricName(
+        "cache_hits_count",
+        "hits",
+        "requests answered from a cache, not computed; or tokens of prompts, if lookups are too",
+    ),
+    MetricName("cache_lookups_count", "lookups", "what was looked for in it, in its hits' unit"),
     MetricName("tokens_sum", "tokens", "input tokens executed, padding left out"),
     MetricName("padded_tokens_sum", "tokens", "input tokens executed, padding included"),
     MetricName("kv_cache_usage", "share", "share of the key-value cache that is in use, 0 to 1"),

@@ -46,6 +46,7 @@ CONTEXT = {
     "batch_executions_count": "DOUBLE",
     "refused_count": "DOUBLE",
     "cache_hits_count": "DOUBLE",
+    "cache_lookups_count": "DOUBLE",
     "tokens_sum": "DOUBLE",
     "padded_tokens_sum": "DOUBLE",
     "kv_cache_usage": "DOUBLE",

@@ -486,6 +486,20 @@ def test_samples_counters_and_context(tmp_path: Path) -> None:
     assert {name: found[name] for name in expected} == pytest.approx(expected)
 
 
+@pytest.mark.parametrize(("lookups", "share"), [(None, 0.25), (400, 0.05), (0, None)])
+def test_a_caches_hits_are_of_what_was_looked_for(
+    tmp_path: Path, lookups: int | None, share: float | None
+) -> None:
+    """20 hits of 80 requests, or of 400 tokens. Broken by tokens held against requests: one prompt
+    of 256 cached tokens would make 25 requests a cache's."""
+    pq.write_table(pa.Table.from_pylist(steady(80, 1), SCHEMA), tmp_path / "requests.parquet")
+    context = {"cache_hits_count": 20, "cache_lookups_count": lookups}
+    edges = {"window_start_ns": START, "window_end_ns": START + 10**12}
+    found = compute(tmp_path / "requests.parquet", None, {**edges, **context})
+    assert found["offered"] == 80
+    assert found["cache_hit_share"] == share
+
+
 def test_no_requests_is_all_null(tmp_path: Path) -> None:
     """A trial without a single record computes: counts 0, figures null. Broken by a row lost."""
     pq.write_table(SCHEMA.empty_table(), tmp_path / "requests.parquet")
