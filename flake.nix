@@ -193,6 +193,12 @@
             '';
       });
 
-      formatter = perSystem (pkgs: pkgs.nixfmt);
+      formatter = perSystem (
+        # By itself nixfmt wants to be told the files; a plain `nix fmt` names none.
+        pkgs:
+        pkgs.writeShellScriptBin "nixfmt" ''
+          exec ${pkgs.nixfmt}/bin/nixfmt "''${@:-flake.nix}"
+        ''
+      );
     };
 }

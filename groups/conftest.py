@@ -1,5 +1,6 @@
 """The fixture `server`: the stack whose folder a test file is in, really running."""
 
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from bench.group import load_group
 from bench.progress import Reporter
 from bench.serve import served
 from bench.server import Running
-from bench.settings import read_settings
+from bench.settings import Settings, read_settings
 from bench.stack import Stack
 
 
@@ -49,6 +50,11 @@ class Server:
         return self.payloads[number].data()
 
 
+def asked() -> Settings:
+    """The settings that tests take from the shell: what machine there is, and which weights."""
+    return read_settings({name: os.environ.get(name, "") for name in ("DEVICE", "WEIGHTS")})
+
+
 def stack_folder(test_file: Path) -> Path:
     """The stack folder above a test file."""
     for folder in test_file.parents:
@@ -61,16 +67,13 @@ def stack_folder(test_file: Path) -> Path:
 def start_server(request: pytest.FixtureRequest, tmp_path: Path):
     """A context manager that starts a server of its own, for tests that end or overload it."""
     import contextlib
-    import os
 
     @contextlib.contextmanager
     def start() -> Iterator[Server]:
         folder = stack_folder(request.path)
         report = Reporter(Console(quiet=True))
         try:
-            context = served(
-                folder, read_settings({}), split_cpus(dict(os.environ)), tmp_path, report
-            )
+            context = served(folder, asked(), split_cpus(dict(os.environ)), tmp_path, report)
             with context as (running, artefact):
                 payloads = read_payloads(load_group(folder.parent))
                 yield Server(running, artefact, payloads)
@@ -126,13 +129,11 @@ def another(server: Server):
 @pytest.fixture(scope="module")
 def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     """One server for all tests of a file. It must outlive them: each test's request is served."""
-    import os
-
     folder = stack_folder(request.path)
     logs = tmp_path_factory.mktemp(folder.name)
     report = Reporter(Console(quiet=True))
     try:
-        context = served(folder, read_settings({}), split_cpus(dict(os.environ)), logs, report)
+        context = served(folder, asked(), split_cpus(dict(os.environ)), logs, report)
         running, artefact = context.__enter__()
     except StackSkipped as skipped:
         pytest.skip(f"{folder.name} can't run here: {skipped}; {skipped.fix or ''}")

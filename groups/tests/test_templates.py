@@ -18,7 +18,7 @@ from bench.install import check_requirements
 from bench.paths import BUILD, ROOT
 from bench.settings import VARIABLES, read_settings
 from bench.stack import load_stack
-from bench.template import make_service, template
+from bench.template import kept_files, make_service, template
 
 # What takes seconds to install and start; the others are as slow as their frameworks.
 QUICK = "1-image-classification/fastapi-onnxruntime"
@@ -119,6 +119,22 @@ def test_a_wrong_use_is_said_and_leaves_nothing(
     with pytest.raises(UserError, match=said):
         template(read_settings({"STACK": stack}), Console(quiet=True))
     assert [file.name for file in tmp_path.rglob("*")] == ["theirs", "notes"]
+
+
+def test_a_checkout_that_a_repository_around_it_ignores_is_copied_all_the_same(
+    tmp_path: Path,
+) -> None:
+    """A tarball unpacked in a project's ignored folder: git answers, and knows none of the files.
+    Broken by a service without a single one of the stack's."""
+    subprocess.run(["git", "init", "--quiet", tmp_path], check=True)
+    (tmp_path / ".gitignore").write_text("/study\n")
+    source = tmp_path / "study" / "stack"
+    source.mkdir(parents=True)
+    (source / "server.py").write_text("")
+    assert list(kept_files(source)) == [source / "server.py"]
+    (tmp_path / ".gitignore").write_text("*.log\n")
+    (source / "a.log").write_text("")
+    assert list(kept_files(source)) == [source / "server.py"]
 
 
 def test_a_stack_folder_has_the_same_four_commands() -> None:

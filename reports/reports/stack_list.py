@@ -42,7 +42,9 @@ def unmeasured(folder: Path) -> str:
     """Why there are no figures of a stack: what it needs that was not there, or nobody did it."""
     stack = tomllib.loads((folder / "stack.toml").read_text("utf-8"))
     if stack.get("container_only"):
-        return "container only: not yet"
+        base = stack.get("container", {}).get("base", "")
+        gpu = isinstance(base, dict) and "cpu" not in base
+        return f"container only{', needs a GPU' if gpu else ''}: not yet"
     if not (folder / "requirements.cpu.lock").exists():
         return "needs a GPU: not yet"
     return "not yet"

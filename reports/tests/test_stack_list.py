@@ -22,6 +22,7 @@ def test_each_stack_has_its_status(results: Path, tmp_path: Path) -> None:
     group = tmp_path / "groups" / "1-image-classification"
     stack(group / "alpha", "Alpha")
     stack(group / "boxed", "Boxed", "container_only = true")
+    stack(group / "caged", "Caged", 'container_only = true\ncontainer.base.cuda = "x"')
     stack(group / "fast", "Fast", lock="cuda")
     stack(group / "new", "New")
     (group / "group.toml").write_text('title = "Images"\nquestion = "Which?"\n')
@@ -33,6 +34,7 @@ def test_each_stack_has_its_status(results: Path, tmp_path: Path) -> None:
     assert lines == [
         f"| [Images]({at}/): Which? | [Alpha]({at}/alpha/) | rest, grpc | yes: CPU 2026-01-01 |",
         f"|  | [Boxed]({at}/boxed/) | rest, grpc | container only: not yet |",
+        f"|  | [Caged]({at}/caged/) | rest, grpc | container only, needs a GPU: not yet |",
         f"|  | [Fast]({at}/fast/) | rest, grpc | needs a GPU: not yet |",
         f"|  | [New]({at}/new/) | rest, grpc | not yet |",
     ]

@@ -11,7 +11,7 @@ from typing import Any
 from bench.building import only_builder
 from bench.commands import run_shown
 from bench.digests import combined, file_digest, folder_digest
-from bench.environments import ensure_environment
+from bench.environments import ensure_environment, python_of
 from bench.errors import StackFailed, UserError
 from bench.group import Group, Load
 from bench.pairs import pairs_needed
@@ -129,13 +129,20 @@ def read_artefact(folder: Path) -> Artefact:
     )
 
 
-def ensure_artefact(group: Group, model: str, weights: str, report: Reporter) -> Artefact:
-    """Build the artefact unless it was built from these very sources. Raises StackFailed."""
+def ensure_artefact(
+    group: Group, model: str, weights: str, report: Reporter, *, ambient: bool = False
+) -> Artefact:
+    """Build the artefact unless it was built from these very sources. Raises StackFailed.
+
+    `ambient`: with the Python on PATH, where nothing may be installed.
+    """
     with only_builder(BUILD / "artefacts" / group.id / model, report):
-        return build_artefact(group, model, weights, report)
+        return build_artefact(group, model, weights, report, ambient)
 
 
-def build_artefact(group: Group, model: str, weights: str, report: Reporter) -> Artefact:
+def build_artefact(
+    group: Group, model: str, weights: str, report: Reporter, ambient: bool
+) -> Artefact:
     """What ensure_artefact does while no one else does it."""
     project = group.folder / "model"
     home = BUILD / "artefacts" / group.id
@@ -145,14 +152,14 @@ def build_artefact(group: Group, model: str, weights: str, report: Reporter) -> 
         built = json.loads(stamp.read_text())
         if built["key"] == key and (home / built["folder"] / "manifest.json").exists():
             return read_artefact(home / built["folder"])
-    env = ensure_environment(project, "cpu", report)
+    env = None if ambient else ensure_environment(project, "cpu", report)
     report.step(f"building the artefact {model} ({weights} weights)")
     home.mkdir(parents=True, exist_ok=True)
     building = home / f"{model}-building"
     shutil.rmtree(building, ignore_errors=True)
     run_shown(
         [
-            *(str(env / "bin" / "python"), "-P", "build.py", "--model", model),
+            *(python_of(env), "-P", "build.py", "--model", model),
             *("--weights", weights, "--payloads", str(group.folder / "payloads")),
             *("--out", str(building)),
         ],

@@ -1,6 +1,7 @@
 """Run a set-up command and show what it says while it runs."""
 
 import os
+import shutil
 import subprocess
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -8,6 +9,12 @@ from pathlib import Path
 
 from bench.errors import StackFailed
 from bench.processes import descendants, end_processes
+
+
+def find_program(name: str, path: str | None = None) -> str | None:
+    """A program on a PATH, this process's unless told. Debian's `python` is called python3 only."""
+    found = shutil.which(name, path=path)
+    return found or (shutil.which("python3", path=path) if name == "python" else None)
 
 
 def run_shown(

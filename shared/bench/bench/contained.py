@@ -41,8 +41,12 @@ def start_container(
     told = own_variables(variables, ports)
     places = {"host": HOST, "model_dir": "/model", "prepared_dir": "/prepared"}
     places |= {name.lower(): value for name, value in told.items() if name.lower() not in places}
-    own_names = {name: text.format(**places) for name, text in stack.container.environment.items()}
-    full = {**knobs_of(stack.folder, {*told}, inside=True), **told, **own_names, MARK: mark}
+    device = variables.get("DEVICE", "cpu")
+    own = {name: each[device] for name, each in stack.container.environment.items()}
+    # Where it listens and what it serves is the runner's to say, the rest may be tuned.
+    ours = {*told, *(name for name, text in own.items() if "{" in text)}
+    full = {name: text.format(**places) for name, text in own.items()}
+    full |= {**knobs_of(stack.folder, ours, inside=True), **told, MARK: mark}
     upstream = stack.image != "Dockerfile"
     container = Container(image.engine, f"{LABEL}-{stack.id}-{mark[-8:]}")
     containers.remember(image.engine, mark)

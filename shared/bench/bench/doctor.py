@@ -27,6 +27,7 @@ def machine_lines() -> list[tuple[bool, str, str]]:
     split = split_cpus(dict(os.environ))
     free = shutil.disk_usage(ROOT).free / 1e9
     devices = gpu.describe(gpu.handles())
+    outdated = gpu.outdated_driver() if devices else None
     try:
         engine = find_engine().name
     except StackSkipped as none:
@@ -41,7 +42,12 @@ def machine_lines() -> list[tuple[bool, str, str]]:
             + (": one CPU for both, rows will be SHARED_CPUS" if split.shared else ""),
         ),
         (free > NEEDED_GB, "disk", f"{free:.0f} GB free, a full set-up takes about {NEEDED_GB} GB"),
-        (True, "GPU", ", ".join(d["name"] for d in devices) or "none: DEVICE=auto means cpu"),
+        (
+            not outdated,
+            "GPU",
+            "; ".join([*(d["name"] for d in devices), *([outdated] if outdated else [])])
+            or "none: DEVICE=auto means cpu",
+        ),
         (True, "Go", go or "none new enough on PATH: a pinned one is set up"),
         (True, "container engine", engine),
         (True, "k6", "built" if (TOOLS / "bin" / "k6").exists() else "built by the first run"),

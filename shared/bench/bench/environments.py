@@ -1,5 +1,6 @@
 """One virtual environment a project, installed from its hash lock."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -7,7 +8,7 @@ import sys
 from pathlib import Path
 
 from bench.building import only_builder
-from bench.commands import run_shown
+from bench.commands import find_program, run_shown
 from bench.digests import combined, file_digest
 from bench.errors import StackSkipped
 from bench.paths import BUILD, slug
@@ -90,18 +91,41 @@ def install_lock(project: Path, lock: Path, env: Path, interpreter: str, report:
     stamp.write_text(key)
 
 
+def python_of(env: Path | None) -> str:
+    """An environment's Python; None is RUNTIME=ambient, the one on PATH. Raises StackSkipped."""
+    if env:
+        return str(env / "bin" / "python")
+    if found := find_program("python"):
+        return found
+    raise StackSkipped("there is no python on PATH, which RUNTIME=ambient would run it in")
+
+
 def installed_version(env: Path | None, distribution: str) -> str | None:
-    """The version of a distribution in an environment (None: of the first python3 on PATH)."""
-    python = str(env / "bin" / "python") if env else "python3"
+    """The version of a distribution in an environment (None: of PATH's Python)."""
     code = (
         "import sys, importlib.metadata as m\n"
         "try: print(m.version(sys.argv[1]))\n"
         "except m.PackageNotFoundError: pass"
     )
     said = subprocess.run(
-        [python, "-P", "-c", code, distribution], capture_output=True, text=True, check=False
+        [python_of(env), "-P", "-c", code, distribution],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     return said.stdout.strip() or None
+
+
+def ambient_packages() -> dict[str, str]:
+    """Every distribution in PATH's Python, with its version: all that is known of such a run's."""
+    code = (
+        "import importlib.metadata as m, json\n"
+        "print(json.dumps({d.metadata['Name']: d.version for d in m.distributions()}))"
+    )
+    said = subprocess.run(
+        [python_of(None), "-P", "-c", code], capture_output=True, text=True, check=False
+    )
+    return dict(sorted(json.loads(said.stdout or "{}").items()))
 
 
 def size_mb(folder: Path) -> float:

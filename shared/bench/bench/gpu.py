@@ -9,6 +9,8 @@ import pynvml as nvml_module  # pyright: ignore[reportMissingTypeStubs]
 
 # The package ships no types.
 nvml = cast(Any, nvml_module)
+# Of requirements.cuda.lock, in all stacks.
+CUDA_MAJOR = 13
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,20 @@ def handles() -> list[Any]:
         return every if asked is None else visible(every, asked)
     except nvml.NVMLError:
         return []
+
+
+def outdated_driver() -> str | None:
+    """Why the driver here is too old for the CUDA that the locks bring, or None if it isn't."""
+    try:
+        major, minor = divmod(nvml.nvmlSystemGetCudaDriverVersion(), 1000)
+    except nvml.NVMLError:
+        return None
+    if major >= CUDA_MAJOR:
+        return None
+    return (
+        f"the driver is of CUDA {major}.{minor // 10}, the locks are of {CUDA_MAJOR}: update it "
+        "(580 or newer), or say DEVICE=cuda where it has CUDA's compatibility package"
+    )
 
 
 def visible(every: Sequence[Any], asked: str) -> list[Any]:

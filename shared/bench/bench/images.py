@@ -86,6 +86,11 @@ def ensure_image(
     """
     if stack.image is None:
         raise StackSkipped("it has no container: stack.toml names no image")
+    if stack.container.base and device not in stack.container.base and not base:
+        raise StackSkipped(
+            f"its image is for {' and '.join(stack.container.base)} only, this is {device}",
+            fix="another base with BASE=…, if its authors publish one",
+        )
     engine = find_engine()
     name = stack.image
     if name != "Dockerfile":

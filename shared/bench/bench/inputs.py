@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bench.digests import file_digest, folder_digest
+from bench.environments import ambient_packages
 from bench.errors import UserError
 from bench.group import Group
 from bench.machine import git
@@ -90,6 +91,14 @@ def changed_setup(facts: Mapping[str, Any], part: "Part") -> list[str]:
                     f"{where(artefact.folder / name)} is not what its manifest says: "
                     f"delete {where(artefact.folder)}, then it is built again"
                 )
+    if (packages := then.get("packages")) is not None:
+        here = ambient_packages()
+        found += [
+            f"the package {name} was {packages.get(name, 'not there')}, "
+            f"here it is {here.get(name, 'not there')}"
+            for name in sorted(packages | here)
+            if packages.get(name) != here.get(name)
+        ]
     for stack, installed in part.installed.items():
         if (was := then["versions"].get(stack)) != installed.version:
             found.append(f"the server of {stack} was {was}, here it is {installed.version}")

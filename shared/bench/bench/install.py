@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bench.artefact import Artefact
-from bench.commands import run_shown
+from bench.commands import find_program, run_shown
 from bench.containers import (
     Image,
     as_caller,
@@ -171,7 +171,7 @@ def prepare(
         # An image that is not ours need not hold what prepares for it: this Python does.
         home_env = Path(sys.prefix) if installed.image else installed.env
         env = environment_for(home_env, told, {})
-        program = shutil.which(stack.prepare[0], path=env["PATH"])
+        program = find_program(stack.prepare[0], env["PATH"])
         if program is None:
             raise StackFailed(f"there is no command {stack.prepare[0]!r} in its environment")
         command = [program, *stack.prepare[1:]]

@@ -6,7 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from bench.digests import IGNORED
-from bench.settings import VARIABLES
+from bench.settings import SECRET, VARIABLES
 
 # Read by libraries below a server, which its own files need not name.
 LIBRARY = re.compile(
@@ -15,7 +15,6 @@ LIBRARY = re.compile(
 )
 # Of every login; and what is nobody's business.
 COMMON = {"HOME", "HOST", "HOSTNAME", "LANG", "PATH", "PWD", "SHELL", "TERM", "TMPDIR", "USER"}
-SECRET = re.compile("TOKEN|KEY|SECRET|PASSW|CREDENTIAL")
 TEXT = {".cfg", ".js", ".json", ".pbtxt", ".properties", ".py", ".sh", ".toml", ".yaml", ".yml"}
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from bench import machine
 from bench.artefact import payloads_digest
 from bench.digests import file_digest
-from bench.environments import lock_for
+from bench.environments import ambient_packages, lock_for
 from bench.inputs import group_digests, source_digests
 from bench.install import server_variables
 from bench.plan import as_table
@@ -56,6 +56,7 @@ def group_facts(part: "Part", run: "Run") -> dict[str, Any]:
         "loads": {name: asdict(load) for name, load in part.group.loads.items()},
         "locks_sha256": stack_locks | engine_locks,
         "inputs_sha256": group_digests(part, run.device),
+        "packages": ambient_packages() if run.settings.runtime == "ambient" else None,
         "versions": {stack: installed.version for stack, installed in part.installed.items()},
         "started_with": {
             stack: started_with(

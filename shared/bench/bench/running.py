@@ -1,7 +1,6 @@
 """A server that runs: its processes, its memory, its end; and how its command is started."""
 
 import os
-import shutil
 import socket
 import subprocess
 import time
@@ -11,6 +10,7 @@ from pathlib import Path
 
 from bench import containers, sessions
 from bench.cgroups import CgroupMeter
+from bench.commands import find_program
 from bench.containers import Container
 from bench.errors import StackFailed
 from bench.processes import (
@@ -114,7 +114,7 @@ def spawn(
 
     The child inherits the CPUs of the calling thread, so that no code of ours runs in the child.
     """
-    program = shutil.which(command[0], path=env["PATH"])
+    program = find_program(command[0], env["PATH"])
     if program is None:
         raise StackFailed(f"there is no command {command[0]!r} in its environment")
     before = os.sched_getaffinity(0)

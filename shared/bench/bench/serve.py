@@ -43,7 +43,9 @@ def served(
     group = load_group(folder.parent)
     device = resolve_device(settings.device)
     model = model_of(group, settings.model)
-    artefact = ensure_artefact(group, model, settings.weights, report)
+    artefact = ensure_artefact(
+        group, model, settings.weights, report, ambient=settings.runtime == "ambient"
+    )
     precision = settings.precision or stack.precision
     if precision not in stack.precisions:
         hint = did_you_mean(precision, list(stack.precisions))

@@ -1,6 +1,7 @@
 """The variables that every target knows, read from the environment and checked."""
 
 import os
+import re
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -33,6 +34,10 @@ VARIABLES = {
     "CONTAINER_FLAGS": "further words for the engine's `run`, like --memory=2g",
     "RESULTS": "the results folder; default: results/",
 }
+
+
+# What is never written down. TOKENS are of text.
+SECRET = re.compile("TOKEN(?!S)|KEY|SECRET|PASSW|CREDENTIAL")
 
 
 @dataclass(frozen=True)
@@ -72,9 +77,16 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
             raise UserError(f"DURATION={text}: give the seconds of a measured window, like 10")
     flags = environ.get("CONTAINER_FLAGS") or None
     try:
-        shlex.split(flags or "")
+        words = shlex.split(flags or "")
     except ValueError as error:
         raise UserError(f"CONTAINER_FLAGS={flags}: {error}") from None
+    for word in words:
+        name, given, _ = word.removeprefix("--env=").removeprefix("-e").partition("=")
+        if given and SECRET.search(name):
+            raise UserError(
+                f"CONTAINER_FLAGS: the value of {name} would be written to run.json: leave it out, "
+                f"as in -e {name}, and set {name} in the environment"
+            )
     if "://" in (results := environ.get("RESULTS") or ""):
         raise UserError(
             f"RESULTS={results}: measurements are written to a folder; "
@@ -98,10 +110,13 @@ def read_settings(environ: Mapping[str, str] = os.environ) -> Settings:
 
 
 def resolve_device(wanted: str) -> str:
-    """What DEVICE=auto is on this machine. Raises UserError if cuda was asked for in vain."""
+    """What DEVICE=auto is on this machine: never a GPU that the locks' CUDA can't run on.
+
+    Raises UserError if cuda was asked for in vain.
+    """
     if wanted == "cpu":
         return "cpu"
     found = bool(gpu.handles())
     if wanted == "cuda" and not found:
         raise UserError("DEVICE=cuda: NVML finds no GPU here; use DEVICE=cpu or install the driver")
-    return "cuda" if found else "cpu"
+    return "cuda" if found and (wanted == "cuda" or not gpu.outdated_driver()) else "cpu"

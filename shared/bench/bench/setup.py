@@ -155,9 +155,17 @@ def set_up(
     settings = run.settings
     models = models_of(group, profile, settings)
     payloads = read_payloads(group)
-    artefacts = {m: ensure_artefact(group, m, settings.weights, report) for m in models}
+    ambient = settings.runtime == "ambient"
+    artefacts = {
+        m: ensure_artefact(group, m, settings.weights, report, ambient=ambient) for m in models
+    }
     part = Part(group, profile, models, payloads, artefacts, {}, {}, [])
-    for stack in stacks:
+    for named in stacks:
+        stack = replace(named, interfaces=tuple(i for i in named.interfaces if not i.skip))
+        for interface in named.interfaces:
+            if interface.skip and settings.interface in (None, interface.name):
+                alone = replace(named, interfaces=(interface,))
+                part.stack_rows += unmeasured(alone, models, "skipped", interface.skip, None)
         try:
             part.installed[stack.id] = install(stack, run.device, settings, report)
         except StackSkipped as skipped:
@@ -171,11 +179,7 @@ def set_up(
     for folder in engine_folders(group.folder):
         if folder.name in wanted:
             engine = load_engine(folder)
-            env = (
-                None
-                if settings.runtime == "ambient"
-                else ensure_environment(folder, run.device, report)
-            )
+            env = None if ambient else ensure_environment(folder, run.device, report)
             part.engines[engine.id] = (engine, env)
     usable = [installed.stack for installed in part.installed.values()]
     part.starts = make_starts(

@@ -27,18 +27,21 @@ class Requirement:
 class Interface:
     """One way to call a stack."""
 
+    """How a stack is called; `skip`: why the runner leaves it out, if it does."""
+
     name: str
     protocol: str
     port: str
     options: dict[str, Any]
+    skip: str | None = None
 
 
 @dataclass(frozen=True)
 class InContainer:
-    """What a stack's image wants: its base on each device, and its own names for our variables."""
+    """What a stack's image wants, on each device: its base, and its own variables by name."""
 
     base: dict[str, str]
-    environment: dict[str, str]
+    environment: dict[str, dict[str, str]]
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,10 @@ def load_stack(folder: Path) -> Stack:
         image=data.get("image"),
         container=InContainer(
             base=per_device(data.get("container", {}).get("base")),
-            environment=data.get("container", {}).get("environment", {}),
+            environment={
+                name: per_device(value)
+                for name, value in data.get("container", {}).get("environment", {}).items()
+            },
         ),
         requires=tuple(Requirement(**table) for table in data.get("requires", [])),
         command=tuple(start["command"]),
@@ -143,7 +149,10 @@ def load_stack(folder: Path) -> Stack:
         ready_url=data["ready"]["url"],
         ready_contains=data["ready"].get("contains"),
         interfaces=tuple(
-            Interface(name, table["protocol"], table["port"], table.get("options", {}))
+            Interface(
+                *(name, table["protocol"], table["port"], table.get("options", {})),
+                table.get("skip"),
+            )
             for name, table in data["interfaces"].items()
         ),
         metrics_url=data.get("metrics", {}).get("url"),

@@ -120,7 +120,8 @@ def copy(source: Path, target: Path, *, keep_tests: bool = False) -> None:
 
 
 def kept_files(source: Path) -> Iterator[Path]:
-    """The files at a path that git doesn't ignore; all of them where it can't be asked."""
+    """The files at a path that git doesn't ignore; all of them where it can't be asked, or knows
+    none: in a folder that the repository around it ignores."""
     if source.is_file():
         yield source
         return
@@ -133,9 +134,9 @@ def kept_files(source: Path) -> Iterator[Path]:
             check=True,
         ).stdout.split("\0")
     except (OSError, subprocess.CalledProcessError):
-        yield from (file for file in source.rglob("*") if file.is_file())
-        return
-    yield from (source / name for name in listed if name and (source / name).is_file())
+        listed = []
+    kept = [source / name for name in listed if name and (source / name).is_file()]
+    yield from kept or (file for file in source.rglob("*") if file.is_file())
 
 
 def write_own(stack: Stack, name: str, home: Path) -> None:

@@ -18,9 +18,9 @@ GO_VERSION = (1, 26)
 
 
 def uv() -> str:
-    """The uv to use: the one of the shell, or the one the Makefile set up. Raises UserError."""
+    """The uv to use: that of `nix develop`, the Makefile's, or PATH's. Raises UserError."""
     local = TOOLS / "venv" / "bin" / "uv"
-    found = str(local) if local.exists() else shutil.which("uv")
+    found = os.environ.get("STUDY_UV") or (str(local) if local.exists() else shutil.which("uv"))
     if not found:
         raise UserError("uv is not set up: run `make tools`")
     return found

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from bench import tools
 from bench.artefact import Payload, payloads_of, read_payloads
 from bench.errors import UserError
 from bench.folders import all_groups, engine_folders, find_groups, find_stacks, stack_folders
@@ -205,3 +206,22 @@ def test_a_text_may_stand_in_the_manifest_itself(tmp_path: Path) -> None:
     assert hello.planned() == {"name": "greeting", "text": "grüß dich"}
     with pytest.raises(UserError, match=r"manifest\.json: .greeting. has neither a file"):
         first()
+
+
+@pytest.mark.parametrize("flags", ["-e HF_TOKEN=hf_1", "-eHF_TOKEN=hf_1", "--env=HF_TOKEN=hf_1"])
+def test_a_secret_is_not_taken_where_it_would_be_written_down(flags: str) -> None:
+    """run.json keeps the flags, and results are sent to others."""
+    with pytest.raises(UserError, match="HF_TOKEN would be written") as refused:
+        read_settings({"CONTAINER_FLAGS": flags})
+    assert "hf_1" not in str(refused.value)
+    kept = "--memory=2g -e HF_TOKEN -e MAX_BATCH_TOKENS=8"
+    assert read_settings({"CONTAINER_FLAGS": kept}).container_flags == kept
+
+
+def test_the_shells_uv_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In `nix develop` the one that make set up before may not even run. Broken by a runner that
+    takes another uv than make does."""
+    monkeypatch.setenv("STUDY_UV", "/nix/store/uv")
+    assert tools.uv() == "/nix/store/uv"
+    monkeypatch.delenv("STUDY_UV")
+    assert tools.uv() != "/nix/store/uv"

@@ -30,10 +30,15 @@ from bench.server import run_mark
 from bench.sessions import began
 from bench.settings import read_settings
 from bench.setup import select
-from bench.stack import InContainer, Stack, load_stack
+from bench.stack import InContainer, Stack, load_stack, per_device
 
 DOUBLE = Path(__file__).parent / "engine_double.py"
 REPORT = Quiet(Console(quiet=True))
+OWN = {
+    "ADDRESS": per_device("{host}:{http_port}={model_dir}"),
+    "BATCH": {"cpu": "8", "cuda": "256"},
+    "DEPTH": per_device("2"),
+}
 UPSTREAM = "registry.example/server@sha256:" + "0" * 64
 
 
@@ -114,10 +119,12 @@ def test_a_container_is_shut_in_and_told_what_a_process_is(
     monkeypatch.setenv("HUB_TOKEN", "secret")
     monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
     monkeypatch.setenv("LD_LIBRARY_PATH", "/of/this/machine")
+    monkeypatch.setenv("ADDRESS", "elsewhere")
+    monkeypatch.setenv("DEPTH", "9")
     told = {"MODEL_DIR": str(tmp_path), "THREADS": "1", "DEVICE": "cpu"}
-    stack = in_container(
-        echo("none"), container=InContainer({}, {"ADDRESS": "{host}:{http_port}={model_dir}"})
-    )
+    stack = in_container(echo("none"), folder=tmp_path / "stack", container=InContainer({}, OWN))
+    stack.folder.mkdir()
+    (stack.folder / "tuned.sh").write_text("$ADDRESS $DEPTH")
     running = server.start(
         stack, None, told, [0], tmp_path / "logs", "test:x", an_image("--memory=2g")
     )
@@ -139,7 +146,7 @@ def test_a_container_is_shut_in_and_told_what_a_process_is(
             "STATE_DIR=/state",
         ),
         *(f"HTTP_PORT={running.ports['http']}", "HOST=127.0.0.1", "OMP_WAIT_POLICY=PASSIVE"),
-        f"ADDRESS=127.0.0.1:{running.ports['http']}=/model",
+        *(f"ADDRESS=127.0.0.1:{running.ports['http']}=/model", "DEPTH=9", "BATCH=8"),
     ):
         assert wanted in options, wanted
     assert not [word for word in options if "secret" in word or "/of/this" in word]
@@ -259,6 +266,15 @@ def test_an_image_out_of_reach_skips_its_stack(double: Double, tmp_path: Path) -
     assert found.version == "1.2.3"
     with pytest.raises(StackSkipped, match="names no image"):
         install(replace(stack, image=None), "cpu", container, REPORT)
+
+
+def test_an_image_for_gpus_is_no_fault_on_a_cpu(double: Double) -> None:
+    """Broken by a server that is started where it can't run, and whose row then says failed."""
+    base = {"cuda": UPSTREAM}
+    stack = in_container(load_stack(GROUP / "steady"), container=InContainer(base, {}))
+    with pytest.raises(StackSkipped, match="its image is for cuda only, this is cpu") as skipped:
+        images.ensure_image(stack, "cpu", REPORT)
+    assert "BASE" in (skipped.value.fix or "") and not double.told("build")
 
 
 def test_what_must_be_converted_is_converted_by_the_image(

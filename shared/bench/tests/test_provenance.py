@@ -1,5 +1,6 @@
 """What run.json says a run was made with."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,8 +9,10 @@ import pytest
 from bench import gpu
 from bench.inputs import changed, digest, source_digests
 from bench.install import Installed
+from bench.knobs import COMMON, knobs_of
 from bench.machine import chosen, describe_machine
 from bench.paths import BUILD, ROOT
+from bench.settings import VARIABLES
 from bench.stack import load_stack
 from bench.starting import started_with
 from bench.tools import tool_versions
@@ -80,6 +83,17 @@ def test_inherited_variables_that_matter_are_kept(
     assert not {"HUB_TOKEN", "UNRELATED", "THREADS", "STACK", "ONLY_TESTED"} & set(knobs)
     assert found["variables"]["OMP_NUM_THREADS"] == found["variables"]["THREADS"] == "2"
     assert found["command"][0] == "python"
+
+
+@pytest.mark.parametrize("file", sorted(ROOT.glob("groups/*/*/settings.py")), ids=str)
+def test_every_setting_of_a_server_is_a_knob(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Broken by BATCH_TOKENS taken for a secret: a server retuned by it ran under the rows of one
+    that was not, and a container never got it."""
+    read = set(re.findall(r'(?:environ\.get|_[a-z]+)\(\s*"([A-Z][A-Z0-9_]+)"', file.read_text()))
+    assert len(read) > 15
+    for name in read:
+        monkeypatch.setenv(name, "1")
+    assert set(knobs_of(file.parent, ())) >= read - {*COMMON, *VARIABLES}
 
 
 def test_a_difference_is_named_by_the_file_where_one_is_known(tmp_path: Path) -> None:

@@ -133,17 +133,42 @@ def test_a_skipped_stack_is_no_failure(bench: Any, tmp_path: Path) -> None:
     assert {row["stack"] for row in rows(tmp_path, "trials")} == {"steady"}
 
 
+def test_a_run_in_the_python_that_is_there(bench: Any, tmp_path: Path) -> None:
+    """RUNTIME=ambient, where it is called python3 only. Broken by an environment that is made all
+    the same, by a row that looks pinned, or by one that doesn't tell what it was measured with."""
+    shadow = tmp_path / "bin"
+    shadow.mkdir()
+    (shadow / "python3").symlink_to(sys.executable)
+    path = [each for each in os.environ["PATH"].split(":") if not Path(each, "python").exists()]
+    results = tmp_path / "results"
+    process = bench(STACK="steady", RUNTIME="ambient", PATH=":".join([str(shadow), *path]),
+                    RESULTS=str(results))  # fmt: skip
+    said = finish(process)
+    assert process.returncode == 0, said
+    assert "installing" not in said
+    trials = rows(results, "trials")
+    assert trials and all("UNPINNED" in row["reasons"] for row in trials)
+    facts = json.loads((results / run_id(results) / "run.json").read_text())
+    assert facts["groups"]["9-echo"]["packages"]["pytest"]
+
+
 def test_a_copied_folder_is_a_new_stack(bench: Any, tmp_path: Path) -> None:
-    """Adding a stack is copying a folder: no list elsewhere names it."""
+    """Adding a stack is copying a folder: no list elsewhere names it. An interface that it can't
+    be measured with is told, not failed."""
     groups = tmp_path / "shared" / "bench" / "tests" / "fixtures" / "groups"
     shutil.copytree(FIXTURES, groups)
     shutil.copytree(ROOT / "shared" / "k6" / "js", tmp_path / "shared" / "k6" / "js")
     shutil.copytree(groups / "9-echo" / "steady", groups / "9-echo" / "fourth")
+    with (groups / "9-echo" / "fourth" / "stack.toml").open("a") as file:
+        file.write('[interfaces.raw]\nprotocol = "echo"\nport = "http"\nskip = "another image"\n')
     process = bench(STUDY_GROUPS=str(groups), STACK="fourth", RESULTS=str(tmp_path / "results"))
     said = finish(process)
     assert process.returncode == 0, said
     measured = rows(tmp_path / "results", "trials")
-    assert {row["stack"] for row in measured} == {"fourth"}
+    assert {(row["stack"], row["interface"]) for row in measured} == {("fourth", "rest")}
+    found = {row["interface"]: row for row in rows(tmp_path / "results", "stacks")}
+    assert (found["raw"]["status"], found["raw"]["reason"]) == ("skipped", "another image")
+    assert found["rest"]["status"] == "measured"
     # A busy machine may make the generator late; a closed load has no schedule to be late for.
     closed = [row for row in measured if row["load_kind"] == "closed"]
     assert closed and all(row["completed"] > 0 for row in closed)

@@ -20,6 +20,7 @@ from bench.device import wrong_device
 from bench.group import Load
 from bench.machine import HostTimes, host_times
 from bench.progress import Reporter
+from bench.settings import resolve_device
 from bench.surroundings import Reading, between
 from bench.thermal import Heat, read_heat, throttling
 from bench.verdict import judge
@@ -164,8 +165,14 @@ class ThreeGpus:
     class NVMLError(Exception):
         pass
 
+    def __init__(self, cuda: int = 13000) -> None:
+        self.cuda = cuda
+
     def nvmlInit(self) -> None:
         pass
+
+    def nvmlSystemGetCudaDriverVersion(self) -> int:
+        return self.cuda
 
     def nvmlDeviceGetCount(self) -> int:
         return 3
@@ -208,3 +215,14 @@ def test_only_the_visible_gpus_are_watched(
     else:
         monkeypatch.setenv("CUDA_VISIBLE_DEVICES", asked)
     assert gpu.handles() == seen
+
+
+def test_a_driver_older_than_the_locks_means_cpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Unless a GPU is asked for by name. Broken by a plain `make bench` that takes a GPU on which
+    not one of the servers can start."""
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    for cuda, means in ((13000, "cuda"), (13020, "cuda"), (12080, "cpu")):
+        monkeypatch.setattr(gpu, "nvml", ThreeGpus(cuda))
+        assert resolve_device("auto") == means
+        assert resolve_device("cuda") == "cuda"
+    assert "CUDA 12.8" in (gpu.outdated_driver() or "")

@@ -5,10 +5,13 @@ A database that can't be asked is no answer: what was not checked is said, and n
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
@@ -60,27 +63,47 @@ def last_line(*outputs: str) -> str:
     return lines[-1][:200] if lines else "it said nothing"
 
 
+def unconditional(lock: str) -> list[str]:
+    """A lock's pins without their markers, as texts in which no package is pinned twice.
+
+    pip-audit leaves out, without a word, what a marker keeps from the Python that it runs on.
+    """
+    texts: list[list[str]] = []
+    times: Counter[str] = Counter()
+    for pin in re.findall(r"^[^\s#].*(?:\n[ \t].*)*", lock, re.M):
+        name = re.split(r"[=\[ ;@]", pin, maxsplit=1)[0].lower()
+        if times[name] == len(texts):
+            texts.append([])
+        texts[times[name]].append(re.sub(r"\s*;[^\\\n]*", " ", pin, count=1))
+        times[name] += 1
+    return ["\n".join(pins) + "\n" for pins in texts]
+
+
 def audit_lock(
     lock: Path, root: Path, tool: Sequence[str] = PIP_AUDIT, ignored: Sequence[str] = ()
 ) -> Answer:
     """Ask for every pin of one lock, `ignored` being ids not to tell."""
     thing = str(lock.relative_to(root))
-    done = subprocess.run(
-        [
-            *(*tool, "--requirement", str(lock), "--require-hashes", "--disable-pip"),
-            *("--format", "json", "--progress-spinner", "off", "--timeout", "20"),
-            *("--cache-dir", str(root / ".build" / "cache" / "pip-audit")),
-            *(word for id in ignored for word in ("--ignore-vuln", id)),
-        ],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    try:
-        said: dict[str, Any] = json.loads(done.stdout)
-        packages: list[dict[str, Any]] = said["dependencies"]
-    except (ValueError, KeyError, TypeError):
-        return Answer(thing, unchecked=last_line(done.stdout, done.stderr), nothing=True)
+    packages: list[dict[str, Any]] = []
+    for text in unconditional(lock.read_text()):
+        with tempfile.NamedTemporaryFile("w", suffix=".txt") as pins:
+            pins.write(text)
+            pins.flush()
+            done = subprocess.run(
+                [
+                    *(*tool, "--requirement", pins.name, "--require-hashes", "--disable-pip"),
+                    *("--format", "json", "--progress-spinner", "off", "--timeout", "20"),
+                    *("--cache-dir", str(root / ".build" / "cache" / "pip-audit")),
+                    *(word for id in ignored for word in ("--ignore-vuln", id)),
+                ],
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+        try:
+            packages += json.loads(done.stdout)["dependencies"]
+        except (ValueError, KeyError, TypeError):
+            return Answer(thing, unchecked=last_line(done.stdout, done.stderr), nothing=True)
     skipped = [each for each in packages if "skip_reason" in each]
     return Answer(
         thing,

@@ -14,7 +14,15 @@ from bench.paths import ROOT
 from supply.__main__ import conclusion, verdict
 from supply.images import bill, components, read_files
 from supply.licences import TABLE, faults
-from supply.vulnerabilities import ACCEPTED, Answer, accepted, audit_go, audit_lock, audit_locks
+from supply.vulnerabilities import (
+    ACCEPTED,
+    Answer,
+    accepted,
+    audit_go,
+    audit_lock,
+    audit_locks,
+    unconditional,
+)
 
 PIN = "left-pad==1.0 \\\n    --hash=sha256:" + "0" * 64 + "\n"
 
@@ -57,6 +65,29 @@ def test_only_what_was_checked_is_clean(says: str, code: int, exits: int, tmp_pa
     assert verdict([Answer("other"), answer], []) == exits
     assert bool(answer.unchecked) == ("not found" in says or "dependencies" not in says)
     assert verdict([answer], ["a licence"]) == 1
+
+
+def test_every_pin_is_asked_for_whatever_python_it_is_for(tmp_path: Path) -> None:
+    """Half of a lock is for another Python than the one that asks: what a marker keeps out there
+    was never looked up, and called clean."""
+    lock = tmp_path / "requirements.lock"
+    forked = PIN.replace("==1.0 ", "==1.0 ; python_full_version < '3.12' ")
+    newer = PIN.replace("==1.0 ", "==2.0 ; python_full_version >= '3.12' ")
+    other = PIN.replace("left-pad", "other")
+    lock.write_text(f"# made by uv\n{forked}    # via b\n{newer}{other}")
+    first, second = unconditional(lock.read_text())
+    assert first.split() == [
+        *PIN.split(),
+        "#",
+        "via",
+        "b",
+        *other.split(),
+    ]
+    assert second.split() == PIN.replace("1.0", "2.0").split()
+    answer = audit_lock(
+        lock, tmp_path, tool(tmp_path, json.dumps({"dependencies": [VULNERABLE]}), 1)
+    )
+    assert answer.found == ("left-pad 1.0: CVE-1, fixed in 1.1",) * 2
 
 
 def test_a_database_out_of_reach_is_asked_once(tmp_path: Path) -> None:

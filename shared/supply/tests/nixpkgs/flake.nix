@@ -54,6 +54,7 @@
           runCommand =
             name: args: script:
             package system name (args // { inherit script; });
+          writeShellScriptBin = name: script: package system name { inherit script; };
         };
     in
     {
