@@ -44,9 +44,11 @@ class Batcher:
             self._waiting.add(item, bulk=len(texts) > 1)
             items.append(item)
         self._arrived.set()
-        if len(items) == 1:
-            return [await items[0].answer]
-        return await asyncio.gather(*(item.answer for item in items))
+        try:
+            return await asyncio.gather(*(item.answer for item in items))
+        finally:
+            for item in items:
+                item.answer.cancel()  # of a request that failed, nobody wants the rest
 
     def close(self) -> None:
         for worker in self._workers:

@@ -23,9 +23,11 @@ COUNTED = (
     "inference_seconds_count",
 )
 release = threading.Event()
+seen: list[list[int]] = []
 
 
 def embed(texts: Sequence[list[int]]) -> np.ndarray:
+    seen.extend(texts)
     if any(BAD in ids for ids in texts):
         raise MemoryError("no room")
     if any(SLOW in ids for ids in texts):
@@ -44,6 +46,14 @@ async def main() -> None:
         for error in failed
     ]
     facts["healthy after"] = batcher.healthy
+    seen.clear()
+    length = 50  # two of them exceed a batch's tokens
+    (failure,) = await asyncio.gather(
+        batcher.embed([[BAD] * length, *([[2] * length] * 5)]), return_exceptions=True
+    )
+    await batcher.embed([[5], [6]])  # in the order of their coming: after all of those
+    # The next batch is begun before its request can know.
+    facts["its other texts"] = [isinstance(failure, RequestError), seen.count([2] * length) <= 1]
     abandoned = asyncio.create_task(batcher.embed([[SLOW]]))
     await asyncio.sleep(0.05)  # it is being executed
     abandoned.cancel()

@@ -200,7 +200,7 @@ def test_a_batch_that_fails_and_one_that_nobody_waits_for():
 
     Breaks if padding is left out of the padded tokens or a text out of what it waited, and if an
     exception, or an answer that nobody takes any more, ends the worker: then the server accepts
-    requests and answers none.
+    requests and answers none. And if a request that failed goes on taking the model's time.
     """
     assert seen_by("failing_batch.py") == {
         "right": [[3.0], [3.0]],
@@ -213,6 +213,7 @@ def test_a_batch_that_fails_and_one_that_nobody_waits_for():
         },
         "failed": [["inference_failed", "the inference failed: no room"]] * 2,
         "healthy after": False,
+        "its other texts": [True, True],
         "next": [[5.0]],
         "healthy again": True,
     }
