@@ -21,6 +21,9 @@ from bench.processes import MARK, RUNS, end_processes, marked, of_session
 from bench.running import HOST, Running, free_ports, spawn
 from bench.stack import Stack
 
+# Processes that wait for their parent's end (Python's resource tracker) go a little after it.
+HELPERS_S = 2.0
+
 
 def run_mark(run_id: str = "") -> str:
     """What the processes that a run of this checkout started are marked with; "": any run."""
@@ -152,6 +155,16 @@ def stop(running: Running) -> str | None:
     return fault
 
 
+def left_behind(running: Running) -> set[int]:
+    """What is left of a server that has ended; its helpers get a moment to see that it has."""
+    deadline = time.monotonic() + HELPERS_S
+    while left := {*marked(running.mark), *of_session(running.pid)}:
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.05)
+    return left
+
+
 def stop_process(running: Running) -> str | None:
     """`stop` for a server that is a process of this machine."""
     fault: str | None = None
@@ -180,7 +193,7 @@ def stop_process(running: Running) -> str | None:
             fault = f"still running {timeout:.0f} s after SIGTERM: killed"
             running.process.kill()
             running.process.wait()
-    if left := {*marked(running.mark), *of_session(running.pid)}:
+    if left := left_behind(running):
         end_processes(sorted(left), 2)
         fault = fault or f"left {len(left)} process(es) behind: ended"
     if running.state:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bench import prometheus
+from bench import prometheus, server
 from bench.blocks import ceiling_for
 from bench.cpus import format_cpus, parse_cpus, split_cpus
 from bench.engines import Ceiling, ceiling_of, combinations
@@ -335,6 +335,21 @@ def test_what_lost_its_environment_is_ended_too(tmp_path: Path) -> None:
         assert of_session(process.pid) == []
     finally:
         end_processes(of_session(process.pid), 1)
+
+
+def test_a_helper_that_goes_after_its_server_is_no_fault(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Broken by a clean server that is called failed as its resource tracker, on a busy machine,
+    has not yet seen that its parent is gone."""
+    monkeypatch.setattr(server, "HELPERS_S", 60)
+    mark = f"test:{time.monotonic_ns()}"
+    told = {**os.environ, MARK: mark}
+    process = subprocess.Popen(["sh", "-c", "sleep 0.5 &"], env=told, start_new_session=True)
+    assert process.wait() == 0 and of_session(process.pid), "it went with its parent"
+    stack = load_stack(FIXTURES / "steady")
+    assert stop(Running(stack, process, mark, {}, {}, None, tmp_path)) is None
+    assert of_session(process.pid) == []
 
 
 @pytest.mark.parametrize(
