@@ -17,6 +17,8 @@ MAX_PIXELS = 50_000_000  # a small file can claim to be a gigantic picture
 MEAN = torch.tensor([0.485, 0.456, 0.406]).view(1, 3, 1, 1) * 255
 STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) * 255
 
+# No others: Pillow takes an ICO apart, and decodes what is in it, before its size is known.
+FORMATS = ("JPEG", "PNG")
 Image.MAX_IMAGE_PIXELS = None  # the check below comes before decoding too, and names its limit
 
 
@@ -33,7 +35,7 @@ def decode(data: bytes | bytearray) -> npt.NDArray[np.uint8]:
     if not data:
         raise BadRequestError("the image is empty: send the bytes of a JPEG or PNG")
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
             width, height = image.size
             # A narrow picture grows as its short side becomes 256: 1 x 1,000,000 to 65 gigapixels.
             pixels = max(width * height, RESIZE * RESIZE * max(width, height) // min(width, height))
@@ -49,6 +51,15 @@ def decode(data: bytes | bytearray) -> npt.NDArray[np.uint8]:
         ) from error
     except Exception as error:  # Pillow's plugins raise anything from OSError to struct.error
         raise BadRequestError(f"the image can't be decoded: {error}") from error
+
+
+def pixels_of(data: bytes | bytearray) -> int:
+    """How many pixels a picture says it has; 0 where its header can't be read."""
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            return image.width * image.height
+    except Exception:  # `decode` names it
+        return 0
 
 
 def to_tensor(images: list[npt.NDArray[np.uint8]], device: torch.device) -> torch.Tensor:

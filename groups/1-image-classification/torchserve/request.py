@@ -12,9 +12,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from preprocess import BadRequestError, decode
+from preprocess import BadRequestError, decode, pixels_of
 
 MAX_CLIENT_BATCH = 32
+# Four requests (batchSize) take 24 s to decode at worst, 40 ms a megapixel; after 30 s
+# (responseTimeout) the worker is killed, and with it the answers of the others.
+MAX_REQUEST_PIXELS = 150_000_000
 SINGLE = {"body", "data"}
 
 
@@ -40,6 +43,12 @@ def read(parts: dict[str, Any]) -> Request:
         if not 0 < len(named) <= MAX_CLIENT_BATCH:
             message = f"{len(named)} images in one request: send 1 to {MAX_CLIENT_BATCH}"
             raise BadRequestError(message, 413 if named else 400)
+        pixels = sum(pixels_of(each) for _, each in named if isinstance(each, bytes | bytearray))
+        if len(named) > 1 and pixels > MAX_REQUEST_PIXELS:
+            message = (
+                f"the images have {pixels:,} pixels together, the limit is {MAX_REQUEST_PIXELS:,}"
+            )
+            raise BadRequestError(message, 413)
         return Request([_image(name, value) for name, value in named], is_batch)
     except BadRequestError as error:
         return Request([], is_batch, error)

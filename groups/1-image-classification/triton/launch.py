@@ -34,7 +34,6 @@ class Settings:
     state_dir: Path
     device: str
     threads: str
-    batch: str  # images that the dynamic batcher gathers
     queue: str  # requests that may wait before each model
 
 
@@ -54,13 +53,14 @@ def settings() -> Settings:
         grpc_port=env.get("GRPC_PORT", "8001"),
         metrics_port=env.get("METRICS_PORT", "8002"),
         model_dir=Path(env.get("MODEL_DIR", HERE / "model")).resolve(),
-        state_dir=Path(env.get("STATE_DIR") or tempfile.mkdtemp(prefix="triton-")).resolve(),
+        state_dir=Path(
+            env.get("STATE_DIR") or tempfile.mkdtemp(prefix=f"triton-{os.getpid()}-")
+        ).resolve(),
         device=device,
         threads=threads,
-        batch=env.get("BATCH", "8"),
         queue=env.get("QUEUE", default_queue(device, threads)),
     )
-    for name in ("threads", "batch", "queue", "http_port", "grpc_port", "metrics_port"):
+    for name in ("threads", "queue", "http_port", "grpc_port", "metrics_port"):
         if not getattr(read, name).isdigit() or int(getattr(read, name)) < 1:
             sys.exit(f"{name.upper()} must be a whole number above 0, not {getattr(read, name)!r}")
     if device not in ("cpu", "cuda"):
@@ -103,7 +103,6 @@ def model_repository(read: Settings) -> Path:
     names = {
         "threads": read.threads,
         "decoders": str(max(4, int(read.threads))),
-        "batch": read.batch,
         "queue": read.queue,
         "device": read.device,
         "model_dir": str(read.model_dir),
@@ -117,12 +116,16 @@ def model_repository(read: Settings) -> Path:
 
 
 def remove_leftovers() -> None:
-    """Remove the shared memory of servers that were killed and could not do it themselves."""
-    for file in SHARED_MEMORY.glob("triton-*-*"):
-        pid = file.name.split("-")[1]
+    """Remove what servers that are gone could not remove themselves.
+
+    That is the shared memory of killed ones, and the folder in which each was laid out.
+    """
+    homes = Path(tempfile.gettempdir()).glob("triton-*-*")
+    for path in (*SHARED_MEMORY.glob("triton-*-*"), *homes):
+        pid = path.name.split("-")[1]
         if pid.isdigit() and not Path("/proc", pid).exists():
             with contextlib.suppress(OSError):  # another user's, or gone already
-                file.unlink()
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
 
 def main() -> None:
@@ -157,7 +160,7 @@ def main() -> None:
         f"--metrics-port={read.metrics_port}",
         "--allow-gpu-metrics=" + ("true" if read.device == "cuda" else "false"),
         "--pinned-memory-pool-byte-size=" + ("268435456" if read.device == "cuda" else "0"),
-        "--exit-timeout-secs=60",
+        "--exit-timeout-secs=30",
         # Shared memory of this server alone, so that two on one machine can't meet.
         f"--backend-config=python,shm-region-prefix-name=triton-{os.getpid()}-",
         *extra,

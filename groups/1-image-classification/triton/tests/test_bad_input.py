@@ -16,6 +16,7 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 PATH = "/v2/models/classify/infer"
+NAMES = ["empty", "text", "truncated", "bomb", "narrow", "icon", "50 MB"]
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
@@ -34,11 +35,16 @@ def bad_images(good: bytes) -> dict[str, tuple[bytes, str]]:
             encoded(Image.new("L", (10_000, 10_000)), "PNG"),
             "IMAGE[0]: the image has 10000 x 10000 pixels",
         ),
+        "narrow": (
+            encoded(Image.new("L", (1, 4_000)), "PNG"),
+            "IMAGE[0]: the image has 1 x 4000 pixels",
+        ),
+        "icon": (encoded(Image.new("L", (64, 64)), "ICO"), "IMAGE[0]: not an image"),
         "50 MB": (bytes(50_000_000), "IMAGE[0]: the image has 50000000 bytes"),
     }
 
 
-@pytest.mark.parametrize("name", ["empty", "text", "truncated", "bomb", "50 MB"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_bad_image_is_named_over_rest(name: str, server: Any, body: Any, assert_serves: Any):
     data, phrase = bad_images(server.payload(0))[name]
     request = body([data])
@@ -50,7 +56,7 @@ def test_a_bad_image_is_named_over_rest(name: str, server: Any, body: Any, asser
     assert_serves()
 
 
-@pytest.mark.parametrize("name", ["empty", "text", "truncated", "bomb", "50 MB"])
+@pytest.mark.parametrize("name", NAMES)
 def test_a_bad_image_is_named_over_grpc(name: str, server: Any, assert_serves: Any):
     data, phrase = bad_images(server.payload(0))[name]
     with kserve.InferenceServerClient(f"127.0.0.1:{server.port('grpc')}") as client:

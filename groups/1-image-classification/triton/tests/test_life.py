@@ -38,6 +38,31 @@ def test_sigterm_answers_what_is_in_flight_and_leaves_nothing(start_server: Any,
         assert shared_memory(server.pid) == []
 
 
+@pytest.mark.slow
+def test_sigterm_with_an_idle_connection_takes_its_time(start_server: Any):
+    """What README says of it; the day it does better, that must be rewritten."""
+    with start_server() as server:
+        idle = http.client.HTTPConnection(f"127.0.0.1:{server.port('http')}", timeout=60)
+        idle.request("GET", "/v2/health/live")
+        idle.getresponse().read()
+        os.kill(server.pid, signal.SIGTERM)
+        assert server.running.process.wait(server.stack.stop_timeout_s) == 1
+        idle.close()
+
+
+def test_a_folder_of_a_server_that_is_gone_is_removed(tmp_path: Path):
+    """Broken by a copy of the model repository in /tmp for each start by hand."""
+    with subprocess.Popen(["true"]) as gone:
+        pass
+    old, other = tmp_path / f"triton-{gone.pid}-x", tmp_path / f"triton-{os.getpid()}-x"
+    for folder in (old, other):
+        (folder / "model_repository").mkdir(parents=True)
+    code = "import launch; launch.remove_leftovers()"
+    told = {**os.environ, "TMPDIR": str(tmp_path)}
+    subprocess.run([sys.executable, "-c", code], cwd=FOLDER, env=told, check=True)
+    assert not old.exists() and other.exists()
+
+
 def test_a_start_removes_what_a_killed_server_left(start_server: Any):
     """The bug this would catch: each kill costs memory until the machine restarts."""
     with start_server() as server:

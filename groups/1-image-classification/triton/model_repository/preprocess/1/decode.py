@@ -12,7 +12,9 @@ from PIL import Image, ImageOps
 SHORT_SIDE = 256
 CROP = 224
 MAX_BYTES = 20_000_000
-MAX_PIXELS = 50_000_000
+MAX_PIXELS = 50_000_000  # before and after scaling
+# No others: Pillow takes an ICO apart, and decodes what is in it, before its size is known.
+FORMATS = ("JPEG", "PNG")
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 # [3, 256] float32: what each 8-bit value becomes in each channel.
@@ -32,12 +34,15 @@ def open_image(data: bytes) -> Image.Image:
     if len(data) > MAX_BYTES:
         raise BadImageError(f"the image has {len(data)} bytes, the limit is {MAX_BYTES}")
     try:
-        image = Image.open(BytesIO(data))
+        image = Image.open(BytesIO(data), formats=FORMATS)
     except Exception as error:  # Pillow's readers raise many kinds on damaged headers
-        raise BadImageError("not an image, or none that Pillow can read") from error
+        raise BadImageError("not an image: send JPEG or PNG") from error
     width, height = image.size
-    if width * height > MAX_PIXELS:
-        raise BadImageError(f"the image has {width} x {height} pixels, the limit is {MAX_PIXELS}")
+    # A narrow picture grows as its short side becomes 256: 1 x 4,000 to 262 megapixels.
+    scaled = SHORT_SIDE * SHORT_SIDE * max(width, height) // min(width, height)
+    if max(width * height, scaled) > MAX_PIXELS:
+        limit = f"the limit is {MAX_PIXELS}, before and after scaling"
+        raise BadImageError(f"the image has {width} x {height} pixels, {limit}")
     return image
 
 
