@@ -14,6 +14,7 @@ class Fault:
 
 EMPTY_BODY = Fault("empty_body", 400, StatusCode.INVALID_ARGUMENT)
 BAD_MULTIPART = Fault("bad_multipart", 400, StatusCode.INVALID_ARGUMENT)
+BAD_MESSAGE = Fault("bad_message", 400, StatusCode.INVALID_ARGUMENT)
 SLOW_BODY = Fault("slow_body", 408, StatusCode.DEADLINE_EXCEEDED)
 BODY_TOO_LARGE = Fault("body_too_large", 413, StatusCode.INVALID_ARGUMENT)
 TOO_MANY_IMAGES = Fault("too_many_images", 413, StatusCode.INVALID_ARGUMENT)

@@ -9,17 +9,24 @@ from typing import Any
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser
 
-from errors import BAD_MULTIPART, TOO_MANY_IMAGES, WRONG_CONTENT_TYPE, RequestError
+from errors import BAD_MULTIPART, TOO_MANY_IMAGES, WRONG_CONTENT_TYPE, Fault, RequestError
 
 IMAGE_TYPES = frozenset({"image/jpeg", "image/png", "application/octet-stream"})
 
 
-def parse_header(value: str) -> tuple[str, dict[str, str]]:
-    """`multipart/form-data; boundary="x"` to ("multipart/form-data", {"boundary": "x"})."""
+def parse_header(value: str, fault: Fault = WRONG_CONTENT_TYPE) -> tuple[str, dict[str, str]]:
+    """`multipart/form-data; boundary="x"` to ("multipart/form-data", {"boundary": "x"}).
+
+    Raises RequestError of that fault. A parameter with a charset (RFC 2231) is left out: neither
+    a boundary nor a part's name may have one.
+    """
     message = Message()
-    message["content-type"] = value
-    (main, _), *parameters = message.get_params(failobj=[("", "")])
-    return main.strip().lower(), {key.lower(): text for key, text in parameters}
+    try:
+        message["content-type"] = value
+        (main, _), *parameters = message.get_params(failobj=[("", "")])
+    except Exception as error:  # `email` reads what it trusts: hostile text makes it raise anything
+        raise RequestError(fault, f"a header cannot be read: {value[:100]!r}: {error}") from None
+    return main.strip().lower(), {k.lower(): v for k, v in parameters if isinstance(v, str)}
 
 
 def images(body: bytes, boundary: str, limit: int) -> list[bytes]:
@@ -56,21 +63,18 @@ def images(body: bytes, boundary: str, limit: int) -> list[bytes]:
 
         return callback
 
-    parser = MultipartParser(
-        boundary,
-        {
-            "on_header_field": append_to(name),
-            "on_header_value": append_to(value),
-            "on_header_end": header_end,
-            "on_headers_finished": headers_finished,
-            "on_part_data": append_to(content),
-            "on_part_end": part_end,
-            "on_end": end,
-        },
-    )
+    callbacks = {
+        "on_header_field": append_to(name),
+        "on_header_value": append_to(value),
+        "on_header_end": header_end,
+        "on_headers_finished": headers_finished,
+        "on_part_data": append_to(content),
+        "on_part_end": part_end,
+        "on_end": end,
+    }
     try:
-        parser.write(body)
-    except FormParserError as error:
+        MultipartParser(boundary, callbacks).write(body)  # the first refuses long boundaries
+    except (FormParserError, UnicodeEncodeError) as error:
         raise RequestError(BAD_MULTIPART, f"broken multipart body: {error}") from None
     if not ended:
         raise RequestError(
@@ -80,7 +84,8 @@ def images(body: bytes, boundary: str, limit: int) -> list[bytes]:
 
 
 def _check_part(header: dict[str, bytes], number: int) -> None:
-    _, disposition = parse_header(header.get("content-disposition", b"").decode("latin-1"))
+    said = header.get("content-disposition", b"").decode("latin-1")
+    _, disposition = parse_header(said, BAD_MULTIPART)
     if disposition.get("name") != "image":
         raise RequestError(
             BAD_MULTIPART,

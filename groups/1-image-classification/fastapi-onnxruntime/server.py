@@ -66,7 +66,7 @@ async def serve(settings: Settings, model: Model) -> None:
 
     listener = _listen(settings)
     try:
-        stop_grpc = await grpc_api.start(settings, classifier)
+        stop_grpc = await grpc_api.start(settings, classifier, probe)
     except RuntimeError as error:
         raise StartError(f"GRPC_PORT={settings.grpc_port}: {error}") from None
     config = uvicorn.Config(

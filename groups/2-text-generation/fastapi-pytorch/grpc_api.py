@@ -1,5 +1,6 @@
 """The gRPC interface, on the same event loop and in front of the same queue as the HTTP one."""
 
+import asyncio
 import math
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -19,6 +20,7 @@ from settings import Settings
 
 SERVICE = "study.generate.v1.Generator"
 RETRY_AFTER = (("grpc-retry-pushback-ms", "1000"),)
+WATCH_S = 1
 OPTIONAL = ("max_tokens", "temperature", "top_p", "seed")
 
 
@@ -42,10 +44,13 @@ class GenerateService:
             outcome = "ok"
         except RequestError as error:
             outcome = error.fault.code
+            # Not context.abort: its exception stays in a cycle that is never collected, and with it
+            # every frame on its way, prompt and all.
             if error.fault is QUEUE_FULL:
                 metrics.REFUSED.labels("grpc").inc()
-                await context.abort(error.fault.grpc, error.message, RETRY_AFTER)
-            await context.abort(error.fault.grpc, error.message)
+                context.set_trailing_metadata(RETRY_AFTER)
+            context.set_code(error.fault.grpc)
+            context.set_details(error.message)
         finally:
             if stream is not None:
                 stream.close()
@@ -84,6 +89,30 @@ def chunk(piece: Piece, prompt: int, produced: int) -> pb.GenerateChunk:
     return said
 
 
+class Health(health.aio.HealthServicer):  # pyright: ignore
+    """Says what GET /ready says, to who asks and to who watches."""
+
+    def __init__(self, generator: Generator) -> None:
+        super().__init__()
+        self._generator = generator
+
+    async def update(self) -> None:
+        works = self._generator.healthy or await self._generator.probe()
+        said = health_pb2.HealthCheckResponse
+        for service in ("", SERVICE):
+            await self.set(service, said.SERVING if works else said.NOT_SERVING)
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        await self.update()
+        return await super().Check(request, context)
+
+    async def keep(self) -> None:
+        """For watchers. It probes too: who watches sends nothing to a server that fails."""
+        while True:
+            await self.update()
+            await asyncio.sleep(WATCH_S)
+
+
 async def start(settings: Settings, generator: Generator) -> Callable[[], Awaitable[None]]:
     """Listens when it returns; the result stops it. Raises RuntimeError if the port is taken."""
     server = grpc.aio.server(
@@ -103,15 +132,16 @@ async def start(settings: Settings, generator: Generator) -> Callable[[], Awaita
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(SERVICE, {"Generate": generate}),)
     )
-    servicer: Any = health.aio.HealthServicer()  # pyright: ignore
+    servicer: Any = Health(generator)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    for service in ("", SERVICE):
-        await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+    await servicer.update()
     host = f"[{settings.host}]" if ":" in settings.host else settings.host
     server.add_insecure_port(f"{host}:{settings.grpc_port}")
     await server.start()
+    keeping = asyncio.create_task(servicer.keep())
 
     async def stop() -> None:
+        keeping.cancel()
         await servicer.enter_graceful_shutdown()
         await server.stop(settings.grace_s)
 

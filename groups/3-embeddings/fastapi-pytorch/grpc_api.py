@@ -1,5 +1,6 @@
 """The gRPC interface, on the same event loop and in front of the same queue as the HTTP one."""
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -16,6 +17,8 @@ from settings import Settings
 
 SERVICE = "study.embed.v1.Embedder"
 RETRY_AFTER = (("grpc-retry-pushback-ms", "1000"),)
+WATCH_S = 1
+Probe = Callable[[], Awaitable[bool]]
 
 
 class EmbedService:
@@ -29,11 +32,14 @@ class EmbedService:
         except RequestError as error:
             fault = error.fault
             metrics.REQUESTS.labels("grpc", fault.code).inc()
+            # Not context.abort: its exception stays in a cycle that is never collected, and with it
+            # every frame on its way, texts and all.
             if fault is QUEUE_FULL:
                 metrics.REFUSED.labels("grpc").inc()
-                await context.abort(fault.grpc, error.message, RETRY_AFTER)
-            await context.abort(fault.grpc, error.message)
-            raise AssertionError from None  # abort raises
+                context.set_trailing_metadata(RETRY_AFTER)
+            context.set_code(fault.grpc)
+            context.set_details(error.message)
+            return pb.EmbedResponse()  # is not sent
         metrics.REQUESTS.labels("grpc", "ok").inc()
         return pb.EmbedResponse(
             embeddings=[pb.Embedding(values=vector) for vector in answer.vectors.tolist()],
@@ -59,8 +65,33 @@ def read(sent: bytes) -> tuple[list[str], Options]:
     return list(request.inputs), options
 
 
+class Health(health.aio.HealthServicer):  # pyright: ignore
+    """Says what GET /ready says, to who asks and to who watches."""
+
+    def __init__(self, embedder: Embedder, probe: Probe) -> None:
+        super().__init__()
+        self._embedder = embedder
+        self._probe = probe
+
+    async def update(self) -> None:
+        works = self._embedder.healthy or await self._probe()
+        said = health_pb2.HealthCheckResponse
+        for service in ("", SERVICE):
+            await self.set(service, said.SERVING if works else said.NOT_SERVING)
+
+    async def Check(self, request: Any, context: Any) -> Any:
+        await self.update()
+        return await super().Check(request, context)
+
+    async def keep(self) -> None:
+        """For watchers. It probes too: who watches sends nothing to a server that fails."""
+        while True:
+            await self.update()
+            await asyncio.sleep(WATCH_S)
+
+
 async def start(
-    settings: Settings, embedder: Embedder, model: Model
+    settings: Settings, embedder: Embedder, model: Model, probe: Probe
 ) -> Callable[[], Awaitable[None]]:
     """Listens when it returns; the result stops it. Raises RuntimeError if the port is taken."""
     server = grpc.aio.server(
@@ -80,14 +111,15 @@ async def start(
     server.add_generic_rpc_handlers(
         (grpc.method_handlers_generic_handler(SERVICE, {"Embed": handler}),)
     )
-    servicer: Any = health.aio.HealthServicer()  # pyright: ignore
+    servicer: Any = Health(embedder, probe)
     health_pb2_grpc.add_HealthServicer_to_server(servicer, server)
-    for service in ("", SERVICE):
-        await servicer.set(service, health_pb2.HealthCheckResponse.SERVING)
+    await servicer.update()
     server.add_insecure_port(f"{settings.host}:{settings.grpc_port}")
     await server.start()
+    keeping = asyncio.create_task(servicer.keep())
 
     async def stop() -> None:
+        keeping.cancel()
         await servicer.enter_graceful_shutdown()
         await server.stop(settings.grace_s)
 

@@ -70,7 +70,7 @@ async def serve(settings: Settings, model: Model) -> None:
 
     listener = _listen(settings)
     try:
-        stop_grpc = await grpc_api.start(settings, embedder, model)
+        stop_grpc = await grpc_api.start(settings, embedder, model, probe)
     except RuntimeError as error:
         raise StartError(f"GRPC_PORT={settings.grpc_port}: {error}") from None
     config = uvicorn.Config(

@@ -1,7 +1,9 @@
 """Right answers, over every way to ask."""
 
+import importlib.util
 import io
 import json
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -103,6 +105,30 @@ def test_png_modes(http: httpx.Client, mode: str):
         "/v1/classify", content=buffer.getvalue(), headers={"content-type": "image/png"}
     )
     assert response.status_code == 200, response.text
+
+
+def test_a_transparent_colour(http: httpx.Client):
+    """An RGB PNG may name a colour that is transparent (tRNS): it is black, as by the definition.
+
+    Breaks if a picture that is RGB already is taken for one without transparency.
+    """
+    path = Path(__file__).resolve().parents[2] / "model" / "decode.py"
+    spec = importlib.util.spec_from_file_location("definition_of_decoding", path)
+    assert spec is not None and spec.loader is not None
+    definition = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(definition)
+    picture = Image.effect_mandelbrot((320, 240), (-3, -2.5, 2, 2.5), 100).convert("RGB")
+    picture.paste((255, 255, 255), (0, 0, 160, 240))
+    named, opaque, flat = io.BytesIO(), io.BytesIO(), io.BytesIO()
+    picture.save(named, "PNG", transparency=(255, 255, 255))
+    picture.save(opaque, "PNG")
+    definition.upright_rgb(named.getvalue()).save(flat, "PNG")
+    answers = [
+        http.post("/v1/classify", content=p.getvalue(), headers={"content-type": "image/png"})
+        for p in (named, opaque, flat)
+    ]
+    assert answers[0].json() == answers[2].json()
+    assert answers[0].json() != answers[1].json(), "the colour makes no difference here"
 
 
 def test_metrics_count_what_was_done(http: httpx.Client, classify: Any, server: Any):

@@ -198,6 +198,34 @@ def test_broken_multipart(http: httpx.Client, content_type: str, body: bytes, wo
         assert_refused(response, 400, "bad_multipart", word)
 
 
+PART = "--x\r\nContent-Disposition: form-data; {}\r\n\r\nabc\r\n--x--\r\n"
+
+
+@pytest.mark.parametrize(
+    ("content_type", "disposition", "code"),
+    [
+        ("multipart/form-data; boundary*=utf-8''x", 'name="image"', "bad_multipart"),
+        ("multipart/form-data; boundary=" + "x" * 257, 'name="image"', "bad_multipart"),
+        ("multipart/form-data; boundary=x; a*=b; a*0=c", 'name="image"', "wrong_content_type"),
+        ("image/jpeg; a*=b; a*0=c", 'name="image"', "wrong_content_type"),
+        (f"image/jpeg; a*{'9' * 5000}=b", 'name="image"', "wrong_content_type"),
+        ("multipart/form-data; boundary=x", 'name="image"; a*=b; a*0=c', "bad_multipart"),
+        ("multipart/form-data; boundary=x", "name*=utf-8''image", "bad_multipart"),
+    ],
+)
+def test_hostile_headers(http: httpx.Client, content_type: str, disposition: str, code: str):
+    """What Python's own parser of headers chokes on is the sender's fault.
+
+    Breaks if what it raises, or returns in place of a string, becomes a 500.
+    """
+    for path in ("/v1/classify", "/v1/classify/batch"):
+        response = http.post(
+            path, content=PART.format(disposition), headers={"content-type": content_type}
+        )
+        status = {"bad_multipart": 400, "wrong_content_type": 415}[code]
+        assert_refused(response, status, code)
+
+
 def test_form_without_an_image(http: httpx.Client):
     headers = {"content-type": "multipart/form-data; boundary=x"}
     for path in ("/v1/classify", "/v1/classify/batch"):
