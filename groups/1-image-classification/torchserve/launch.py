@@ -28,6 +28,7 @@ DEFAULTS = {
     "MODEL": "resnet50",
     "DEVICE": "cpu",
 }
+LOOPBACK = "127.0.0.1"  # config.properties: the management APIs listen nowhere else
 DRAIN_S = 15
 MAX_WORKERS = 8  # each takes 1.2 GB
 MAX_SOCKET_FOLDER = 80  # a worker's socket, folder and name, must fit Linux' 107 characters
@@ -74,8 +75,9 @@ def check_prerequisites(model_store: Path) -> None:
 def check_ports() -> None:
     """Raises CantStart where TorchServe would print a stack trace that names no variable."""
     for name in (name for name in DEFAULTS if name.endswith("_PORT")):
+        host = LOOPBACK if "MANAGEMENT" in name else os.environ["HOST"]
         try:
-            socket.create_server((os.environ["HOST"], whole_number(name))).close()
+            socket.create_server((host, whole_number(name))).close()
         except OSError as error:
             raise CantStart(
                 f"{name}={os.environ[name]}: {os.strerror(error.errno or 0)}"
@@ -163,8 +165,7 @@ def drain() -> None:
 
 def ready_workers() -> set[int]:
     """Process ids of the workers that are READY now. Raises OSError if there is no answer."""
-    host, port = os.environ["HOST"], os.environ["MANAGEMENT_PORT"]
-    url = f"http://{host}:{port}/models/{os.environ['MODEL']}"
+    url = f"http://{LOOPBACK}:{os.environ['MANAGEMENT_PORT']}/models/{os.environ['MODEL']}"
     with urllib.request.urlopen(url, timeout=5) as response:
         models: list[dict[str, Any]] = json.load(response)
     workers = [worker for model in models for worker in model["workers"]]

@@ -5,6 +5,7 @@ antialiased), centre crop 224, ImageNet mean and deviation. This copy travels in
 """
 
 import io
+import warnings
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,9 @@ STD = torch.tensor([0.229, 0.224, 0.225]).view(1, 3, 1, 1) * 255
 
 # No others: Pillow takes an ICO apart, and decodes what is in it, before its size is known.
 FORMATS = ("JPEG", "PNG")
-Image.MAX_IMAGE_PIXELS = None  # the check below comes before decoding too, and names its limit
+# `decode` looks at the size itself and names its limit. Pillow raises above twice this one.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 
 
 class BadRequestError(ValueError):
@@ -36,15 +39,15 @@ def decode(data: bytes | bytearray) -> npt.NDArray[np.uint8]:
         raise BadRequestError("the image is empty: send the bytes of a JPEG or PNG")
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            # A narrow picture grows as its short side becomes 256: 1 x 1,000,000 to 65 gigapixels.
-            pixels = max(width * height, RESIZE * RESIZE * max(width, height) // min(width, height))
-            if pixels > MAX_PIXELS:
+            if _most_pixels(image) > MAX_PIXELS:
+                size = f"the image is {image.width}x{image.height}"
                 limit = f"the limit is {MAX_PIXELS:,} pixels, before and after scaling"
-                raise BadRequestError(f"the image is {width}x{height}: {limit}", 413)
+                raise BadRequestError(f"{size}: {limit}", 413)
             return np.asarray(_crop(_rgb(ImageOps.exif_transpose(image))))
     except BadRequestError:
         raise
+    except Image.DecompressionBombError as error:
+        raise BadRequestError(f"the image has too many pixels: {error}", 413) from error
     except Image.UnidentifiedImageError as error:
         raise BadRequestError(
             f"{len(data)} bytes that are not an image: send JPEG or PNG"
@@ -54,10 +57,10 @@ def decode(data: bytes | bytearray) -> npt.NDArray[np.uint8]:
 
 
 def pixels_of(data: bytes | bytearray) -> int:
-    """How many pixels a picture says it has; 0 where its header can't be read."""
+    """How many pixels `decode` would work on; 0 where it would fail before the first."""
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            return image.width * image.height
+            return _most_pixels(image)
     except Exception:  # `decode` names it
         return 0
 
@@ -67,6 +70,15 @@ def to_tensor(images: list[npt.NDArray[np.uint8]], device: torch.device) -> torc
     # Height, width, channel is already the channels-last order: permuting copies nothing.
     pixels = torch.from_numpy(np.stack(images)).to(device).permute(0, 3, 1, 2)
     return pixels.float().sub_(MEAN.to(device)).div_(STD.to(device))
+
+
+def _most_pixels(image: Image.Image) -> int:
+    """Its pixels before or after scaling, whichever are more.
+
+    A narrow picture grows as its short side becomes 256: 1 x 1,000,000 to 65 gigapixels.
+    """
+    short, long = sorted(image.size)
+    return max(short * long, RESIZE * RESIZE * long // short)
 
 
 def _rgb(image: Image.Image) -> Image.Image:

@@ -3,6 +3,7 @@
 import io
 import json
 import socket
+import struct
 import threading
 from collections.abc import Iterator
 from typing import Any
@@ -78,17 +79,38 @@ def test_icon(http: httpx.Client):
     """Pillow decodes what an ICO holds before anyone can look at its size. Broken by formats that
     nobody asked for: 2 MB of one took ten seconds and 3 GB."""
     buffer = io.BytesIO()
-    Image.new("L", (64, 64)).save(buffer, "ICO")
-    assert_refused(http.post(PATH, content=buffer.getvalue(), headers=JPEG), 400, "not an image")
+    Image.new("L", (8_000, 8_000)).save(buffer, "PNG")
+    # One entry, which says 16 x 16: where it begins, after two headers, and how long it is.
+    entry = struct.pack("<4B2H2I", 16, 16, 0, 0, 1, 32, len(buffer.getvalue()), 6 + 16)
+    icon = struct.pack("<3H", 0, 1, 1) + entry + buffer.getvalue()
+    assert_refused(http.post(PATH, content=icon, headers=JPEG), 400, "not an image")
 
 
-def test_more_pixels_than_a_worker_has_time_for(http: httpx.Client):
-    """Four pictures of 49 megapixels, each allowed by itself. Broken by a limit a picture alone: 32
-    of them outlast the worker's time, and it is killed with the other callers' answers."""
+@pytest.mark.parametrize(
+    ("size", "together"), [((7_000, 7_000), "147,000,000"), ((1, 700), "137,625,600")]
+)
+def test_more_pixels_than_a_worker_has_time_for(
+    http: httpx.Client, predict: Any, size: tuple[int, int], together: str
+):
+    """Three pictures of 49 megapixels, or of 46 once they are scaled, each allowed by itself.
+
+    Broken by a limit a picture alone, or one that forgets scaling: 32 of them outlast the worker's
+    time, and it is killed with the other callers' answers.
+    """
+    buffer = io.BytesIO()
+    Image.new("L", size).save(buffer, "PNG")
+    images = {str(i): buffer.getvalue() for i in range(3)}
+    files = {name: (name, image) for name, image in images.items()}
+    assert_refused(http.post(PATH, files=files), 413, f"{together} pixels together")
+    assert_grpc_refused(predict(images), 413, f"{together} pixels together")
+
+
+def test_as_many_pixels_as_a_request_may_have(http: httpx.Client):
+    """Two of 49 megapixels are answered. Broken by a limit that counts wrongly."""
     buffer = io.BytesIO()
     Image.new("L", (7_000, 7_000)).save(buffer, "PNG")
-    parts = {str(i): (str(i), buffer.getvalue()) for i in range(4)}
-    assert_refused(http.post(PATH, files=parts), 413, "196,000,000 pixels together")
+    files = {name: (name, buffer.getvalue()) for name in "01"}
+    assert len(http.post(PATH, files=files).json()["results"]) == 2
 
 
 @pytest.mark.parametrize("chunked", [False, True])

@@ -26,6 +26,15 @@ def queued(server: Any) -> int:
     return httpx.get(url).json()[0]["jobQueueStatus"]["pendingRequests"]
 
 
+def with_ports_of_its_own(environment: dict[str, str]) -> dict[str, str]:
+    """For a server beside the one that runs already."""
+    ports: dict[str, str] = {}
+    for name in ("HTTP", "GRPC", "MANAGEMENT", "GRPC_MANAGEMENT", "METRICS"):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            ports[f"{name}_PORT"] = str(free.getsockname()[1])
+    return environment | ports
+
+
 @pytest.mark.parametrize("interface", ["rest", "grpc"])
 def test_sigterm_finishes_what_is_in_flight(
     start_server: Any,
@@ -86,11 +95,7 @@ def test_sigterm_while_a_worker_loads(server: Any, tmp_path: Path):
     """A start that is called off ends cleanly too."""
     state = tmp_path / "state"
     state.mkdir()
-    ports = ("HTTP", "GRPC", "MANAGEMENT", "GRPC_MANAGEMENT", "METRICS")
-    environment = {**server.running.env, "STATE_DIR": str(state)}
-    for name in ports:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            environment[f"{name}_PORT"] = str(free.getsockname()[1])
+    environment = with_ports_of_its_own({**server.running.env, "STATE_DIR": str(state)})
     process = subprocess.Popen(
         server.running.process.args, cwd=STACK, env=environment, stdout=subprocess.DEVNULL
     )
@@ -104,6 +109,47 @@ def test_sigterm_while_a_worker_loads(server: Any, tmp_path: Path):
         process.terminate()
         assert process.wait(60) == 0
         assert not [child for child in family if child.is_running()]
+    finally:
+        process.kill()
+
+
+def test_management_stays_on_loopback(server: Any, tmp_path: Path):
+    """HOST is for those who ask; whoever may manage can take the workers away.
+
+    Broken by management on HOST, which is 0.0.0.0 in a container, and by a launcher that looks for
+    it there when it stops.
+    """
+    host, state = "127.0.0.2", tmp_path / "state"
+    state.mkdir()
+    told = with_ports_of_its_own({**server.running.env, "STATE_DIR": str(state), "HOST": host})
+    process = subprocess.Popen(
+        server.running.process.args,
+        cwd=STACK,
+        env=told,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+    def serves() -> bool:
+        url = f"http://{host}:{told['HTTP_PORT']}{PATH}"
+        try:
+            return httpx.post(url, content=server.payload(0), headers=JPEG, timeout=60).is_success
+        except httpx.TransportError:
+            return False
+
+    try:
+        deadline = time.monotonic() + server.stack.ready_timeout_s
+        while not serves():
+            assert process.poll() is None and time.monotonic() < deadline, "never ready"
+            time.sleep(0.2)
+        for port in (int(told["MANAGEMENT_PORT"]), int(told["GRPC_MANAGEMENT_PORT"])):
+            socket.create_connection(("127.0.0.1", port), 5).close()
+            with pytest.raises(ConnectionRefusedError):
+                socket.create_connection((host, port), 5)
+        process.terminate()
+        assert "stopping without waiting" not in process.communicate(timeout=60)[1]
+        assert process.returncode == 0
     finally:
         process.kill()
 
