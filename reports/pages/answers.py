@@ -1,6 +1,5 @@
 """The sentences: which stack is better for a workload and by how much, or why no one can say."""
 
-import json
 import math
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -186,10 +185,10 @@ def _missing(pairs: Sequence[Row], usable: Sequence[Row]) -> list[str]:
 def _limit(stacks: Sequence[Row]) -> tuple[str, str]:
     """The SLO, and who held it in every usable trial, in words; empty where none applies."""
     judged = [row for row in stacks if row["slo_held"] is not None]
-    slo: Row = json.loads(judged[0]["slo"]) if judged and judged[0]["slo"] else {}
+    slo: Row = judged[0]["slo"] if judged else {}
     names = {"latency_ms": "latency", "ttft_ms": "first token", "tpot_ms": "token interval"}
     limits = [f"{title} ≤ {slo[name]:,g} ms" for name, title in names.items() if slo.get(name)]
-    if not limits:
+    if not limits or slo["share"] is None:
         return "", ""
     held = [row["stack_title"] for row in judged if row["slo_held"]]
     missed = [

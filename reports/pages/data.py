@@ -56,7 +56,7 @@ def data(
     points, figures = encode.points(asked["points"])
     loads = in_order(row["load"] for row in asked["workloads"])
     setups = in_order(tuple(row[name] for name in SETUP) for row in asked["workloads"])
-    slo: Row = asked["runs"][0] if asked["runs"] else {}
+    limits = {tuple(row[name] for name in SETUP): row["slo"] for row in asked["workloads"]}
     return {
         "group": file_name(group),
         "setup": SETUP,
@@ -73,15 +73,7 @@ def data(
             for name, (_, of, better) in NAMES.items()
         },
         "measures": MEASURES,
-        "slo": {
-            name: float(slo[column]) if slo.get(column) else None
-            for name, column in {
-                "latency": "slo_latency_ms",
-                "ttft": "slo_ttft_ms",
-                "tpot": "slo_tpot_ms",
-                "share": "slo_share",
-            }.items()
-        },
+        "slos": [limits[setup] for setup in setups],
         "points": points,
         "figures": figures,
         "tables": {
@@ -124,7 +116,11 @@ def _filters(
         for at, (name, title) in enumerate(FILTERS.items())
     ]
     interfaces = in_order(row["interface"] for row in asked["workloads"])
-    titles = {row["load"]: row["load_title"] for row in asked["workloads"]}
+    # Rates are each machine's and model's own: a load that has several is called by its name.
+    said: dict[str, set[str]] = {}
+    for row in asked["workloads"]:
+        said.setdefault(row["load"], set()).add(row["load_title"])
+    titles = {load: next(iter(names)) if len(names) == 1 else load for load, names in said.items()}
     measures = [name for name in MEASURES if any(f.startswith(f"{name}_p") for f in figures)]
     components = in_order(row["component"] for row in asked["complexity"])
     drawn = [p for p in PERCENTILES if any(f.endswith(f"_{p}_ms") for f in figures)]

@@ -2,7 +2,7 @@
 -- `_valid`: over VALID trials alone.
 with best as (
     select
-        shown.machine_name, shown.device, model, shown.weights, precision, stack,
+        shown.machine_name, shown.device, model, shown.weights, precision, shown.runtime, generator, stack,
         max(throughput_per_s) as throughput_per_s,
         max(throughput_per_s) filter (where verdict = 'VALID') as throughput_valid_per_s,
         max_by(load, throughput_per_s) as load,
@@ -12,7 +12,7 @@ with best as (
     from shown
     inner join runs using (run_id)
     where group_id = $group
-    group by shown.machine_name, shown.device, model, shown.weights, precision, stack
+    group by shown.machine_name, shown.device, model, shown.weights, precision, shown.runtime, generator, stack
 )
 select
     best.* exclude (cpu_model, cpus, gpu, memory_mb), coalesce(title, stack) as title, usd_per_hour, as_of, source,
@@ -28,7 +28,7 @@ left join prices
         -- A system shows less than is built in: the kernel keeps some.
         and (prices.memory_gib is null or best.memory_mb between 0.85 * 1073.74 * prices.memory_gib and 1073.75 * prices.memory_gib)
 qualify row_number() over (
-    partition by best.machine_name, best.device, model, weights, precision, stack
+    partition by best.machine_name, best.device, model, weights, precision, best.runtime, best.generator, stack
     order by prices.gpu is not null desc, prices.cpus is not null desc, prices.memory_gib is not null desc, as_of desc
 ) = 1
-order by best.machine_name, best.device, model, weights, precision, stack;
+order by best.machine_name, best.device, model, weights, precision, best.runtime, best.generator, stack;

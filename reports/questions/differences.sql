@@ -7,7 +7,12 @@ with figures as (
             if(run_id in (from side_a), 'a', 'b') as side, run_id, machine_name, group_id, stack, server_version,
             interface, model, weights, precision, trials.device, trials.runtime, generator, load, client_batch,
             throughput_per_s, latency_p50_ms, latency_p95_ms, latency_p99_ms, ttft_p50_ms, itl_p95_ms,
-            cpu_cores_used, memory_peak_mb, energy_j_per_unit
+            cpu_cores_used, memory_peak_mb, energy_j_per_unit,
+            count(*) over (
+                partition by
+                    if(run_id in (from side_a), 'a', 'b'), machine_name, group_id, stack, interface, model, weights,
+                    precision, trials.device, trials.runtime, generator, load, client_batch
+            ) as usable
         from (select * exclude (runtime, weights, device) from runs) as runs
         inner join trials using (run_id)
         where verdict <> 'INVALID' and (run_id in (from side_a) or run_id in (from side_b))
@@ -28,6 +33,8 @@ with figures as (
     from figures
     where value > 0
     group by all
+    -- A figure that a block lacks lies among failures: the other blocks would flatter it.
+    having count(*) = any_value(usable)
 ), pairs as (
     select
         a.* exclude (side, n, middle, error2, server_version, run_ids),

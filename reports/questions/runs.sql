@@ -4,10 +4,10 @@ select
     machine ->> 'governor' as governor, array_to_string(server_cpus, ', ') as server_cpus,
     array_to_string(client_cpus, ', ') as client_cpus, shared_cpus, steal_share, calibration_error_p99_ms, git_commit,
     git_dirty, seed, versions ->> 'k6' as k6,
-    groups -> $group -> 'slo' ->> 'latency_ms' as slo_latency_ms,
-    groups -> $group -> 'slo' ->> 'ttft_ms' as slo_ttft_ms,
-    groups -> $group -> 'slo' ->> 'tpot_ms' as slo_tpot_ms,
-    groups -> $group -> 'slo' ->> 'share' as slo_share,
+    slo_of(groups, $group).latency_ms as slo_latency_ms,
+    slo_of(groups, $group).ttft_ms as slo_ttft_ms,
+    slo_of(groups, $group).tpot_ms as slo_tpot_ms,
+    slo_of(groups, $group).share as slo_share,
     groups -> $group ->> 'payloads_sha256' as payloads_sha256,
     (select string_agg(distinct artefact_sha256, ', ') from counted where counted.run_id = runs.run_id and group_id = $group)
         as artefact_sha256

@@ -7,6 +7,14 @@ create temp macro t95(drawn, compared) as (
     select t from t_quantiles where n = drawn and pairs = compared
 );
 
+-- A group's SLO in run.json, which may be anybody's: what is no number is null.
+create temp macro slo_of(groups, of) as {
+    latency_ms: try_cast(groups -> of -> 'slo' ->> 'latency_ms' as double),
+    ttft_ms: try_cast(groups -> of -> 'slo' ->> 'ttft_ms' as double),
+    tpot_ms: try_cast(groups -> of -> 'slo' ->> 'tpot_ms' as double),
+    share: try_cast(groups -> of -> 'slo' ->> 'share' as double)
+};
+
 -- The ratio of a log-ratio: neither e^x beyond 700 nor its inverse is a number.
 create temp macro ratio_of(log_ratio) as exp(if(abs(log_ratio) > 700, 700 * sign(log_ratio), log_ratio));
 
@@ -52,12 +60,12 @@ where
 
 create temp macro load_title(load_kind, arrivals, users, rate, client_batch, payloads) as
     case
-        when load_kind = 'closed' then users || if(users = 1, ' caller', ' callers')
+        when load_kind = 'closed' then coalesce(users::varchar, 'some') || if(users = 1, ' caller', ' callers')
         when load_kind = 'search' then 'the highest rate within the limit'
         when load_kind = 'search_users' then 'the most callers within the limit'
         when load_kind = 'burst' then 'a burst of requests'
-        when arrivals = 'poisson' then 'Poisson arrivals, ' || printf('%.3g', rate) || ' requests/s'
-        else 'even arrivals, ' || printf('%.3g', rate) || ' requests/s'
+        when arrivals = 'poisson' then 'Poisson arrivals' || coalesce(', ' || printf('%.3g', rate) || ' requests/s', '')
+        else 'even arrivals' || coalesce(', ' || printf('%.3g', rate) || ' requests/s', '')
     end
     || if(client_batch > 1, ', batches of ' || client_batch, '')
     || coalesce(', ' || payloads || ' payloads', '');

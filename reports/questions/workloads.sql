@@ -14,7 +14,7 @@ with one as (
         bool_and(slo_met) filter (where verdict <> 'INVALID') as slo_held,
         avg(goodput) filter (where verdict <> 'INVALID') as goodput,
         list_sort(list(distinct run_id)) as run_ids,
-        any_value(runs.groups -> $group -> 'slo') as slo
+        any_value(slo_of(runs.groups, $group)) as slo
     from counted
     inner join (select run_id, groups from runs) as runs using (run_id)
     where group_id = $group

@@ -42,14 +42,14 @@ async function draw(chart) {
   say(figure, chart, rows);
   const before = drawn.get(chart.id);
   if (!rows.length && !before) return;
+  const place = figure.querySelector(".draw > div");
+  if (chart.wide) place.style.minWidth = `${200 + 125 * new Set(rows.map((one) => one.series)).size}px`;
   if (before) {
     before.signal("note", note()).data("rows", rows);
     if (chart.source === "scatter") before.signal("component", state.component);
     await before.resize().runAsync();
     return;
   }
-  const place = figure.querySelector(".draw > div");
-  if (chart.wide) place.style.minWidth = `${200 + 125 * new Set(rows.map((one) => one.series)).size}px`;
   const spec = structuredClone(chart.spec);
   spec.data.find((one) => one.name === "rows").values = rows;
   const signal = (name) => spec.signals.find((one) => one.name === name);

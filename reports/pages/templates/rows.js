@@ -51,11 +51,13 @@ function figuresOf(chart) {
   return chart.figures;
 }
 
+// Limits are the device's: those of the setup that is chosen.
 function limitOf(name) {
-  if (name === "goodput") return page.slo.share;
-  if (name.startsWith("latency_")) return page.slo.latency;
-  if (name.startsWith("ttft_")) return page.slo.ttft;
-  return name.startsWith("tpot_") ? page.slo.tpot : null;
+  const slo = page.slos[page.setups.findIndex((setup) => SETUP.every((of, k) => setup[k] === state[of]))];
+  if (!slo) return null;
+  if (name === "goodput") return slo.share;
+  const of = ["latency", "ttft", "tpot"].find((kind) => name.startsWith(`${kind}_`));
+  return of ? slo[`${of}_ms`] : null;
 }
 
 function finish(one) {
@@ -85,11 +87,12 @@ function pointRows(chart) {
       if (figure.value[i] === null && !chart.wide) continue;
       const stack = page.titles[points.get("stack", i)] ?? points.get("stack", i);
       const at = points.get("interface", i);
+      const asked = points.get("users", i) ?? points.get("rate_per_s", i);
       const percentile = chart.figures[0] === "*" ? name.match(/_(p\d+)_ms$/)[1] : null;
       rows.push(finish({
         series: interfaces.size > 1 ? `${stack} · ${at}` : stack, stack, interface: at,
         load_title: points.get("load_title", i),
-        offered: percentile ? HDR[percentile] : points.get("users", i) ?? points.get("rate_per_s", i),
+        asked, offered: percentile ? HDR[percentile] : asked,
         figure: name, label: page.names[name]?.label ?? `${page.measures[chart.measure || state.measure]} ${name.match(/p\d+/)[0]}, ms`,
         better: page.names[name]?.better ?? "less", value: figure.value[i], low: figure.low[i], high: figure.high[i],
         place: placeOf(i), limit: limitOf(name), blocks: points.get("blocks", i), degraded: points.get("degraded", i),
@@ -126,12 +129,13 @@ function tableRows(chart) {
     if (["precisions", "verdicts"].includes(chart.source) && state.load !== "all" && one.load !== state.load) continue;
     const value = valueOf(chart.source, one, valid);
     if (value === null) continue;
-    const stack = one.title ?? page.titles[one.stack] ?? one.stack;
+    const stack = page.titles[one.stack] ?? one.title ?? one.stack;
+    const amount = chart.source === "scatter" ? one.value : null;
     const label = chart.source === "verdicts" ? one.verdict : one.component ?? page.names[one.figure]?.label ?? one.figure ?? one.unit;
     found.push(finish({
       series: one.computed ? `${stack}, ${one.computed} · ${one.interface}, ${one.load_title}` : stack, stack,
       interface: one.interface ?? null, load_title: one.load_title ?? loadTitle(one.load),
-      offered: chart.source === "scatter" ? one.value : one.second ?? null, figure: one.figure ?? label, label,
+      offered: amount ?? one.second ?? null, amount, second: one.second ?? null, figure: one.figure ?? label, label,
       better: "less", value, low: one.low, high: one.high, limit: null, blocks: one.blocks ?? null,
       run_id: one.run_id ?? null, trial_id: one.trial_id ?? null, reason: one.reason ?? null,
     }));

@@ -25,7 +25,7 @@ function cells(tag, values, numbers = []) {
   return line;
 }
 
-const TABLE = [["stack", "stack"], ["interface", "interface"], ["load_title", "load"], ["label", "figure"], ["offered", "offered"], ["value", "value"], ["low", "low"], ["high", "high"], ["blocks", "blocks"], ["reason", "reason"], ["run_id", "run"], ["trials", "trials"]];
+const TABLE = [["stack", "stack"], ["interface", "interface"], ["load_title", "load"], ["label", "figure"], ["asked", "callers or requests/s"], ["amount", "how much"], ["second", "second"], ["value", "value"], ["low", "low"], ["high", "high"], ["blocks", "blocks"], ["degraded", "of them DEGRADED"], ["reason", "reason"], ["run_id", "run"], ["trials", "trials"]];
 
 function kept(rows) {
   return TABLE.filter(([name]) => rows.some((one) => one[name] !== null && one[name] !== undefined));
@@ -34,7 +34,7 @@ function kept(rows) {
 function fillTable(figure, rows) {
   const table = figure.querySelector("details table");
   const names = kept(rows);
-  const numbers = names.map(([name]) => ["offered", "value", "low", "high", "blocks"].includes(name));
+  const numbers = names.map(([name]) => ["asked", "amount", "second", "value", "low", "high", "blocks", "degraded"].includes(name));
   const format = (one, name) => (["value", "low", "high"].includes(name) ? shown(one[name], one.figure) : one[name]);
   table.replaceChildren(cells("th", names.map((one) => one[1]), numbers), ...rows.slice(0, 1000).map((one) => cells("td", names.map(([name]) => format(one, name)), numbers)));
 }

@@ -5,6 +5,7 @@
 
 import csv
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Browser
 
-from golden import RUN
+from golden import RUN, run_facts
 from metrics import store_records, store_samples
 from pages.__main__ import main
 from pages.build import build
@@ -304,3 +305,30 @@ def test_hostile_strings_run_nowhere(browser: Browser, golden: Golden, tmp_path:
     assert {len(line) for line in lines} == {len(heading)}
     assert {line[heading.index("stack")] for line in lines} == {evil, "beta"}
     assert complaints == []
+
+
+def test_each_machine_has_its_own_limits_and_sizes(
+    browser: Browser, golden: Golden, tmp_path: Path
+) -> None:
+    """Two machines with limits of 250 and 100 ms, and another start's time. Broken by the newest
+    run's limit under every chart, or by figures of all machines under each."""
+    golden(trials("alpha", (20, 21, 22)))
+    other = run_facts()["machine"] | {"cpu_model": "Another CPU"}
+    slo = {"latency_ms": 100, "ttft_ms": None, "tpot_ms": None, "share": 0.95}
+    later = {"run_id": "20260102-000000-aaaa", "started_at": "2026-01-02T00:00:00Z"}
+    groups = {GROUP: {"slo": slo, "loads": {}}}
+    folder = golden(trials("alpha", (40, 41, 42)), machine=other, groups=groups, **later)
+    for run, ready in ((RUN, 2.0), (later["run_id"], 20.0)):
+        for file in (folder / run / "stacks").glob("*.json"):
+            file.write_text(json.dumps(json.loads(file.read_text()) | {"ready_s": ready}))
+    assert main(["--results", str(folder), "--to", str(tmp_path / "out")]) == 0
+    page, complaints = visit(browser, tmp_path / "out" / f"{GROUP}.html")
+    seen: dict[str, Any] = {}
+    for setup in page.evaluate("page.setups"):
+        page.select_option("#filter-machine_name", setup[0])
+        ready = """Array.from({ length: tables.complexity.n }, (_, i) => row(tables.complexity, i))
+            .filter((one) => same((of) => one[of]) && one.component === "time to ready, s")
+            .map((one) => one.value)"""
+        seen[setup[0]] = page.evaluate(f"[limitOf('latency_p95_ms'), {ready}]")
+    assert sorted(seen.values()) == [[100, [20]], [250, [2]]], complaints
+    assert not complaints

@@ -55,6 +55,31 @@ def test_a_run_has_pages_of_its_own_groups_alone(
     assert f"GROUP=8: there are results of {GROUP}" in capsys.readouterr().err
 
 
+LIMITS = {"latency_ms": 250, "ttft_ms": None, "tpot_ms": None, "share": 0.95}
+
+
+@pytest.mark.parametrize(
+    "slo",
+    [
+        "none",
+        {},
+        {"latency_ms": 250},
+        LIMITS | {"share": None},
+        LIMITS | {"latency_ms": "fast"},
+        LIMITS | {"latency_ms": [1]},
+    ],
+    ids=str,
+)
+def test_a_strangers_limits_end_no_report(slo: Any, golden: Golden, tmp_path: Path) -> None:
+    """run.json's groups are free in form, and a row may lack its callers. Broken by one odd file
+    that costs the pages of all groups."""
+    rows = trials("alpha", (20, 21, 22), goodput=0.9, slo_met=False, users=None)
+    folder = golden(rows, groups={GROUP: {"slo": slo, "loads": {}}})
+    assert main(["--results", str(folder), "--to", str(tmp_path / "out")]) == 0
+    text = (tmp_path / "out" / f"{GROUP}.html").read_text("utf-8")
+    assert "Some callers · rest" in text and "The limit:" not in text
+
+
 def test_a_watched_page_loads_itself_again(golden: Golden, tmp_path: Path) -> None:
     """With WATCH=1 alone: a page that was only built must stay as its reader scrolled it. Broken
     by a script that is in every page, or in none."""

@@ -98,7 +98,8 @@ def row_of(case: Case, span: Span, found: Taken, errors: list[dict[str, Any]]) -
 
 def worst_p99_ms(row: dict[str, Any]) -> float:
     """The largest p99 among a case's errors of latency, TTFT and ITL."""
-    return max(row.get(f"{figure}_error_p99_ms", 0.0) for figure in FIGURES)
+    keys = (f"{figure}_error_p99_ms" for figure in FIGURES)
+    return max(row[key] for key in keys if key in row)
 
 
 def highest_rate(

@@ -40,6 +40,8 @@ LATE_MS = 0.5
 CPU_S_UNARY = 0.3
 CPU_S_STREAM = 1.3
 RATE_PER_S = 4000.0
+# Of the planned requests; what is lost at the window's edges is less.
+WHOLE = 0.99
 
 
 @dataclass(frozen=True)
@@ -71,8 +73,13 @@ def kept(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def goals_of(case: Case, rows: list[dict[str, Any]]) -> list[Goal]:
-    """A case's figures over its kept runs, beside their goals."""
-    usable = kept(rows)
+    """A case's figures over its kept runs, beside their goals.
+
+    Where a run was not offered or answered whole there are none: what was lost is what was late.
+    """
+    planned = case.rate_per_s * SPAN.window_s
+    whole = all(row["requests"] >= WHOLE * planned and not row["dropped"] for row in kept(rows))
+    usable = kept(rows) if whole else []
 
     def median(key: str) -> float | None:
         return statistics.median(row[key] for row in usable) if usable else None

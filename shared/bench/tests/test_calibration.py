@@ -28,6 +28,7 @@ P99_NEEDS = 368
 def run(steal: float = 0.0, **figures: float) -> dict[str, Any]:
     """One run of a unary case that meets every goal, but for `figures`."""
     good = {"latency_error_p99_ms": 0.5, "late_error_p99_ms": 0.1, "generator_cpu_s_per_1000": 0.2}
+    good |= {"requests": 6000, "dropped": 0}
     return {**good, **figures, "steal_share": steal}
 
 
@@ -53,6 +54,14 @@ def test_a_goal_that_could_not_be_measured_is_not_met() -> None:
     """Steal in every run leaves nothing to judge: that must not read as success."""
     for goal in goals_of(goals.CASES[0], [run(steal=0.5)]):
         assert goal.reached is None and goal.met is None
+
+
+@pytest.mark.parametrize("lost", [{"requests": 1}, {"requests": 5900}, {"dropped": 1}])
+def test_a_run_that_lost_requests_meets_no_goal(lost: dict[str, float]) -> None:
+    """The one request of 6,000 that was answered was on time: broken by judging the others by
+    it."""
+    found = goals_of(goals.CASES[0], [run(), run(**lost), run()])
+    assert found and all(goal.reached is None and goal.met is None for goal in found)
 
 
 def test_each_case_has_the_samples_that_its_p99_needs() -> None:
