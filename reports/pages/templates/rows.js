@@ -131,7 +131,7 @@ function tableRows(chart) {
     if (value === null) continue;
     const stack = page.titles[one.stack] ?? one.title ?? one.stack;
     const amount = chart.source === "scatter" ? one.value : null;
-    const label = chart.source === "verdicts" ? one.verdict : one.component ?? page.names[one.figure]?.label ?? one.figure ?? one.unit;
+    const label = chart.source === "verdicts" ? one.verdict : amount !== null ? `${one.unit}/s against ${one.component}` : one.component ?? page.names[one.figure]?.label ?? one.figure ?? one.unit;
     found.push(finish({
       series: one.computed ? `${stack}, ${one.computed} · ${one.interface}, ${one.load_title}` : stack, stack,
       interface: one.interface ?? null, load_title: one.load_title ?? loadTitle(one.load),

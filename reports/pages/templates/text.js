@@ -25,7 +25,7 @@ function cells(tag, values, numbers = []) {
   return line;
 }
 
-const TABLE = [["stack", "stack"], ["interface", "interface"], ["load_title", "load"], ["label", "figure"], ["asked", "callers or requests/s"], ["amount", "how much"], ["second", "second"], ["value", "value"], ["low", "low"], ["high", "high"], ["blocks", "blocks"], ["degraded", "of them DEGRADED"], ["reason", "reason"], ["run_id", "run"], ["trials", "trials"]];
+const TABLE = [["stack", "stack"], ["interface", "interface"], ["load_title", "load"], ["label", "figure"], ["asked", "asked"], ["amount", "how much"], ["second", "second"], ["value", "value"], ["low", "low"], ["high", "high"], ["blocks", "blocks"], ["degraded", "of them DEGRADED"], ["reason", "reason"], ["run_id", "run"], ["trials", "trials"]];
 
 function kept(rows) {
   return TABLE.filter(([name]) => rows.some((one) => one[name] !== null && one[name] !== undefined));
