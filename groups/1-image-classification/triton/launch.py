@@ -20,6 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 IMAGE_ROOT = Path("/opt/tritonserver")
 SHARED_MEMORY = Path("/dev/shm")
+HOME_PREFIX = "classify-triton-"  # of the temporary folder that stands in for STATE_DIR
 
 
 @dataclass(frozen=True)
@@ -31,7 +32,7 @@ class Settings:
     grpc_port: str
     metrics_port: str
     model_dir: Path
-    state_dir: Path
+    state_dir: Path | None
     device: str
     threads: str
     queue: str  # requests that may wait before each model
@@ -53,9 +54,7 @@ def settings() -> Settings:
         grpc_port=env.get("GRPC_PORT", "8001"),
         metrics_port=env.get("METRICS_PORT", "8002"),
         model_dir=Path(env.get("MODEL_DIR", HERE / "model")).resolve(),
-        state_dir=Path(
-            env.get("STATE_DIR") or tempfile.mkdtemp(prefix=f"triton-{os.getpid()}-")
-        ).resolve(),
+        state_dir=Path(env["STATE_DIR"]).resolve() if env.get("STATE_DIR") else None,
         device=device,
         threads=threads,
         queue=env.get("QUEUE", default_queue(device, threads)),
@@ -69,6 +68,11 @@ def settings() -> Settings:
         if not (read.model_dir / file).is_file():
             sys.exit(f"MODEL_DIR ({read.model_dir}) has no {file}: ../model/build.py makes it")
     return read
+
+
+def state_folder(read: Settings) -> Path:
+    """STATE_DIR, or a temporary folder, named so that a later start knows whether it is in use."""
+    return read.state_dir or Path(tempfile.mkdtemp(prefix=f"{HOME_PREFIX}{os.getpid()}-"))
 
 
 def native_server(state: Path) -> tuple[Path, Path]:
@@ -94,9 +98,9 @@ def native_server(state: Path) -> tuple[Path, Path]:
     return root / "bin" / "tritonserver", backend.parent
 
 
-def model_repository(read: Settings) -> Path:
+def model_repository(read: Settings, state: Path) -> Path:
     """A copy of model_repository/ with the $names in its configurations filled in."""
-    repository = read.state_dir / "model_repository"
+    repository = state / "model_repository"
     shutil.copytree(
         HERE / "model_repository", repository, ignore=shutil.ignore_patterns("__pycache__")
     )
@@ -118,20 +122,30 @@ def model_repository(read: Settings) -> Path:
 def remove_leftovers() -> None:
     """Remove what servers that are gone could not remove themselves.
 
-    That is the shared memory of killed ones, and the folder in which each was laid out.
+    That is the shared memory of killed ones, and the temporary folder of each. Where its process id
+    is in use again, by whatever, it stays until a later start.
     """
-    homes = Path(tempfile.gettempdir()).glob("triton-*-*")
-    for path in (*SHARED_MEMORY.glob("triton-*-*"), *homes):
-        pid = path.name.split("-")[1]
-        if pid.isdigit() and not Path("/proc", pid).exists():
+    for file in SHARED_MEMORY.glob("triton-*-*"):
+        if is_gone(file.name.split("-")[1]):
             with contextlib.suppress(OSError):  # another user's, or gone already
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+                file.unlink()
+    for folder in Path(tempfile.gettempdir()).glob(f"{HOME_PREFIX}*-*"):
+        pid = folder.name.removeprefix(HOME_PREFIX).split("-")[0]
+        with contextlib.suppress(OSError):
+            if is_gone(pid) and folder.lstat().st_uid == os.getuid():  # root could remove others'
+                shutil.rmtree(folder)  # which does not follow a link
+
+
+def is_gone(pid: str) -> bool:
+    """Whether it is a process id that no process has."""
+    return pid.isdigit() and not Path("/proc", pid).exists()
 
 
 def main() -> None:
     """Become the server."""
     read = settings()
-    repository = model_repository(read)
+    state = state_folder(read)
+    repository = model_repository(read, state)
     env = dict(os.environ)
     # The python backend's processes look for `python` on PATH and libpython on the loader's path.
     env["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{env.get('PATH', os.defpath)}"
@@ -146,7 +160,7 @@ def main() -> None:
     else:
         # Not in a container: there process ids are its own, /dev/shm may be the host's.
         remove_leftovers()
-        server, backends = native_server(read.state_dir)
+        server, backends = native_server(state)
         extra = []
     arguments = [
         str(server),

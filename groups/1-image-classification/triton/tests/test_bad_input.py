@@ -16,13 +16,28 @@ from PIL import Image
 from tritonclient.utils import InferenceServerException
 
 PATH = "/v2/models/classify/infer"
-NAMES = ["empty", "text", "truncated", "bomb", "narrow", "icon", "50 MB"]
+NAMES = [
+    "empty",
+    "text",
+    "truncated",
+    "bomb",
+    "bomb that Pillow refuses",
+    "narrow",
+    "icon",
+    "50 MB",
+]
 
 
 def encoded(image: Image.Image, kind: str) -> bytes:
     file = io.BytesIO()
     image.save(file, kind)
     return file.getvalue()
+
+
+def icon(picture: bytes) -> bytes:
+    """A PNG in an ICO whose one entry says 16 x 16: where it begins, and how long it is."""
+    entry = struct.pack("<4B2H2I", 16, 16, 0, 0, 1, 32, len(picture), 6 + 16)
+    return struct.pack("<3H", 0, 1, 1) + entry + picture
 
 
 def bad_images(good: bytes) -> dict[str, tuple[bytes, str]]:
@@ -39,7 +54,14 @@ def bad_images(good: bytes) -> dict[str, tuple[bytes, str]]:
             encoded(Image.new("L", (1, 4_000)), "PNG"),
             "IMAGE[0]: the image has 1 x 4000 pixels",
         ),
-        "icon": (encoded(Image.new("L", (64, 64)), "ICO"), "IMAGE[0]: not an image"),
+        "icon": (
+            icon(encoded(Image.new("L", (7_000, 7_000)), "PNG")),
+            "IMAGE[0]: not an image",
+        ),
+        "bomb that Pillow refuses": (
+            encoded(Image.new("L", (14_000, 14_000)), "PNG"),
+            "IMAGE[0]: the image has too many pixels",
+        ),
         "50 MB": (bytes(50_000_000), "IMAGE[0]: the image has 50000000 bytes"),
     }
 

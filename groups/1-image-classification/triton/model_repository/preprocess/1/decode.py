@@ -3,6 +3,7 @@
 The numbers are the same to the last bit; normalising is a table, since a channel has 256 values.
 """
 
+import warnings
 from io import BytesIO
 
 import numpy as np
@@ -15,6 +16,9 @@ MAX_BYTES = 20_000_000
 MAX_PIXELS = 50_000_000  # before and after scaling
 # No others: Pillow takes an ICO apart, and decodes what is in it, before its size is known.
 FORMATS = ("JPEG", "PNG")
+# `open_image` looks at the size itself and names its limit. Pillow raises above twice this one.
+Image.MAX_IMAGE_PIXELS = MAX_PIXELS
+warnings.simplefilter("ignore", Image.DecompressionBombWarning)
 MEAN = (0.485, 0.456, 0.406)
 STD = (0.229, 0.224, 0.225)
 # [3, 256] float32: what each 8-bit value becomes in each channel.
@@ -35,6 +39,8 @@ def open_image(data: bytes) -> Image.Image:
         raise BadImageError(f"the image has {len(data)} bytes, the limit is {MAX_BYTES}")
     try:
         image = Image.open(BytesIO(data), formats=FORMATS)
+    except Image.DecompressionBombError as error:
+        raise BadImageError(f"the image has too many pixels: {error}") from error
     except Exception as error:  # Pillow's readers raise many kinds on damaged headers
         raise BadImageError("not an image: send JPEG or PNG") from error
     width, height = image.size
