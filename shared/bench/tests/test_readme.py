@@ -13,8 +13,11 @@ from pathlib import Path
 import pytest
 
 from bench.paths import ROOT
+from bench.settings import VARIABLES
 
 COMMAND = re.compile(r"^```sh\n(.*?)^```$", re.M | re.S)
+# Named in a sentence, and not run here: of a reader's own run, a folder, a container engine.
+INLINE = re.compile(r"`((?:[A-Z_]+=\S+ )*make [^`]+)`")
 # This is what runs the tests.
 NOT_HERE = {"make test"}
 # Where the README puts a folder of the reader's own, beside the checkout.
@@ -53,6 +56,24 @@ def test_a_command_of_the_readme(command: str, results: Path, tmp_path: Path) ->
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stdout.strip(), f"{command} says nothing"
     assert "Traceback" not in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("command", sorted(set(INLINE.findall((ROOT / "README.md").read_text()))))
+def test_a_command_in_a_sentence_is_one(command: str) -> None:
+    """Its target is there, in the checkout or in a stack's folder, and its variables are read by
+    something. Broken by a target that was renamed, or a variable nobody knows any more."""
+    words = [word for word in re.sub("<[^>]+>", "x", command).split() if word != "make"]
+    (target,) = (word for word in words if "=" not in word)
+    folders = (ROOT, ROOT / "groups" / "1-image-classification" / "fastapi-onnxruntime")
+    found = [
+        subprocess.run(["make", "-n", target], cwd=folder, capture_output=True, check=False)
+        for folder in folders
+    ]
+    assert any(b"No rule" not in done.stderr for done in found), found
+    ports = {"HTTP_PORT"}
+    makefile = (ROOT / "Makefile").read_text()
+    for name in (word.partition("=")[0] for word in words if "=" in word):
+        assert name in {*VARIABLES, *ports} or f"$({name})" in makefile, name
 
 
 def test_the_smoke_run_measured_what_can_run_here(results: Path) -> None:
