@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 from bench.errors import StackFailed
-from bench.processes import descendants, end_processes
+from bench.processes import end_processes, held_tree
 
 
 def find_program(name: str, path: str | None = None) -> str | None:
@@ -45,7 +45,7 @@ def run_shown(
                     show(line)
         except BaseException:
             # What it started would outlive it: podman leaves the step of a build running.
-            end_processes(descendants(process.pid), 5)
+            end_processes(held_tree(process.pid), 5)
             raise
     if process.returncode != 0:
         tail = "\n    ".join(last) or "(it said nothing)"

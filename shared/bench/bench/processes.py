@@ -1,5 +1,6 @@
 """Process trees as the kernel shows them: who belongs to a server, what it used, how it ends."""
 
+import contextlib
 import ctypes
 import os
 import signal
@@ -158,13 +159,28 @@ def reset_peak(pid: int) -> None:
             continue
 
 
+def held_tree(pid: int) -> list[int]:
+    """A process and all below it, stopped: what is asked to end can start no other before it does.
+
+    A fork that meets a signal is begun anew after it, so who has been stopped has all its children.
+    """
+    held: set[int] = set()
+    while new := set(descendants(pid)) - held:
+        for member in new:
+            with contextlib.suppress(OSError):
+                os.kill(member, signal.SIGSTOP)
+        held |= new
+    return sorted(held)
+
+
 def end_processes(pids: list[int], grace_s: float) -> list[int]:
-    """SIGTERM, wait, SIGKILL. Returns those that had to be killed."""
+    """SIGTERM, wait, SIGKILL, stopped ones too. Returns those that had to be killed."""
     alive: list[psutil.Process] = []
     for pid in pids:
         try:
             process = psutil.Process(pid)
             process.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGCONT)
             alive.append(process)
         except psutil.Error:
             continue

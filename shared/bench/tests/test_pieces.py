@@ -12,6 +12,7 @@ import pytest
 
 from bench import prometheus, server
 from bench.blocks import ceiling_for
+from bench.commands import run_shown
 from bench.cpus import format_cpus, parse_cpus, split_cpus
 from bench.engines import Ceiling, ceiling_of, combinations
 from bench.environments import check_requirements
@@ -312,6 +313,29 @@ def test_a_tree_is_measured_and_ended_whole() -> None:
         process.kill()
         end_processes(marked(mark), 2)
     assert marked(mark) == []
+
+
+def test_a_set_up_command_that_is_interrupted_takes_all_it_started_along(tmp_path: Path) -> None:
+    """Broken by one look at the tree: what its members start between the look and their end stays,
+    with no parent, beside the next measurement."""
+    mark = f"test:{time.monotonic_ns()}"
+
+    def interrupt(line: str) -> None:
+        raise KeyboardInterrupt
+
+    code = "for n in $(seq 1000); do sleep 60 & [ $n != 200 ] || echo begun; done; wait"
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            run_shown(
+                ["sh", "-c", code],
+                cwd=tmp_path,
+                env={MARK: mark},
+                show=interrupt,
+                what="starting many",
+            )
+        assert marked(mark) == []
+    finally:
+        end_processes(marked(mark), 2)
 
 
 def test_what_lost_its_environment_is_ended_too(tmp_path: Path) -> None:
