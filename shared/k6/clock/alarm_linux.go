@@ -12,9 +12,10 @@ import (
 // Alarm wakes one goroutine at exact times. Go's own timers are up to 1 ms late (its poller counts in
 // milliseconds); a timerfd in that poller is not.
 type Alarm struct {
-	ctx  context.Context
-	fd   int
-	file *os.File
+	ctx    context.Context
+	fd     int
+	file   *os.File
+	forget func() bool
 }
 
 // NewAlarm makes an alarm for one goroutine at a time; when ctx ends it rings at once.
@@ -24,8 +25,8 @@ func NewAlarm(ctx context.Context) (*Alarm, error) {
 		return nil, fmt.Errorf("timerfd: %w", err)
 	}
 	file := os.NewFile(uintptr(fd), "timerfd")
-	context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
-	return &Alarm{ctx, fd, file}, nil
+	forget := context.AfterFunc(ctx, func() { _ = file.SetReadDeadline(time.Unix(1, 0)) })
+	return &Alarm{ctx, fd, file, forget}, nil
 }
 
 // Wait returns at `due` (nanoseconds of CLOCK_MONOTONIC), at once if that is past; with an error if ctx ended first.
@@ -45,5 +46,8 @@ func (a *Alarm) Wait(due int64) error {
 	return err
 }
 
-// Close frees the alarm.
-func (a *Alarm) Close() { _ = a.file.Close() }
+// Close frees the alarm; a context that lives on holds nothing of it.
+func (a *Alarm) Close() {
+	a.forget()
+	_ = a.file.Close()
+}
