@@ -18,6 +18,7 @@ from decode import CROP
 from settings import Settings
 
 TOP = 5
+FILES = {"fp32": "model.onnx", "fp16": "model.fp16.onnx"}  # both take and give float32
 PROVIDERS: dict[str, tuple[str, dict[str, str]]] = {
     "cpu": ("CPUExecutionProvider", {}),
     # TF32 keeps 10 bits of mantissa: that is not fp32.
@@ -75,7 +76,7 @@ def load(settings: Settings) -> Model:
     """Load MODEL_DIR for the device. Raises ModelError."""
     manifest = _json(settings.model_dir / "manifest.json")
     labels = _json(settings.model_dir / "labels.json")
-    path = settings.model_dir / "model.onnx"
+    path = settings.model_dir / FILES[settings.precision]
     _check_digest(path, manifest)
     if manifest["model"] != settings.model:
         raise ModelError(f"{path} is {manifest['model']}, but MODEL={settings.model}")
@@ -111,7 +112,7 @@ def _check_digest(path: Path, manifest: dict[str, Any]) -> None:
         raise ModelError(
             f"{path}: {error.strerror}. Set MODEL_DIR to the artefact's folder"
         ) from None
-    expected = manifest["files"]["model.onnx"]["sha256"]
+    expected = manifest["files"][path.name]["sha256"]
     if found != expected:
         raise ModelError(
             f"{path} has SHA-256 {found}, its manifest says {expected}: build it again"

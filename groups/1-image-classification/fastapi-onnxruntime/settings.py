@@ -17,6 +17,7 @@ class Settings:
     model_dir: Path
     model: str
     device: str
+    precision: str  # fp32 | fp16
     threads: int  # CPUs this process may use
     workers: int  # inferences at the same time, each with threads / workers threads of its own
     max_batch: int  # images in one inference
@@ -38,6 +39,9 @@ def from_environment() -> Settings:
     device = os.environ.get("DEVICE", "cpu")
     if device not in ("cpu", "cuda"):
         raise SettingsError(f"DEVICE={device!r}: must be cpu or cuda")
+    precision = os.environ.get("PRECISION", "fp32")
+    if precision not in ("fp32", "fp16"):
+        raise SettingsError(f"PRECISION={precision!r}: must be fp32 or fp16")
     threads = _integer("THREADS", len(os.sched_getaffinity(0)))
     queue_images = _integer("QUEUE_IMAGES", 8 * threads if device == "cpu" else 128)
     max_client_batch = _integer("MAX_CLIENT_BATCH", 32)
@@ -48,6 +52,7 @@ def from_environment() -> Settings:
         model_dir=Path(os.environ.get("MODEL_DIR", "model")),
         model=os.environ.get("MODEL", "resnet50"),
         device=device,
+        precision=precision,
         threads=threads,
         workers=_integer("WORKERS", threads if device == "cpu" else 1),
         max_batch=_integer("MAX_BATCH", 1 if device == "cpu" else 32),

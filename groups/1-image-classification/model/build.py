@@ -138,8 +138,11 @@ def build(model: str, wanted: str, payloads: Path, folder: Path) -> str:
     export.export_onnx(chosen.model, folder / "model.onnx")
     difference = export.compare(folder / "model.onnx", chosen.model, pixels)
     say(f"onnx: exported, logits differ from PyTorch by {difference:.1e} at most")
+    export.halve(folder / "model.onnx", folder / "model.fp16.onnx")
 
     answers = reference.probabilities(chosen.model, pixels)
+    drift = reference.drift(answers, export.logits(folder / "model.fp16.onnx", pixels), names)
+    say(f"onnx: in fp16 a probability differs by {drift:.1e} at most")
     least = reference.least_difference(answers)[0]
     if chosen.kind == "random":
         reference.require_distinct(answers, names)
@@ -156,7 +159,11 @@ def build(model: str, wanted: str, payloads: Path, folder: Path) -> str:
     write_json(folder / "expected.json", dict(zip(names, keys, strict=True)))
     write_json(folder / "labels.json", ResNet50_Weights.IMAGENET1K_V1.meta["categories"])
     write_json(folder / "preprocess.json", preprocessing())
-    checks = {"onnx_max_logit_difference": difference, "least_pairwise_difference": least}
+    checks = {
+        "onnx_max_logit_difference": difference,
+        "fp16_max_probability_difference": drift,
+        "least_pairwise_difference": least,
+    }
     return write_manifest(folder, model, chosen, checks)
 
 
@@ -194,7 +201,13 @@ def main() -> int:
     except (weights.WeightsUnavailable, weights.WeightsWrong) as error:
         print(f"model: {arguments.weights} weights can't be had: {error}", file=sys.stderr)
         return 3
-    except (PayloadWrong, export.ExportWrong, reference.ReferenceBlind, OSError) as error:
+    except (
+        PayloadWrong,
+        export.ExportWrong,
+        reference.Fp16TooFar,
+        reference.ReferenceBlind,
+        OSError,
+    ) as error:
         print(f"model: {error}", file=sys.stderr)
         return 1
     say(f"artefact: {arguments.out} ({digest[:12]})")

@@ -20,6 +20,7 @@ from preprocess import CROP, to_tensor
 from request import Request, read
 
 TOP = 5
+TYPES = {"fp32": torch.float32, "fp16": torch.float16}
 WAIT_FOR_OTHERS_S = 60
 
 
@@ -36,9 +37,11 @@ class ImageClassifier(BaseHandler):
             raise RuntimeError("DEVICE=cuda, but TorchServe or PyTorch finds no GPU")
         self.device = torch.device("cpu" if gpu is None else f"cuda:{gpu}")
         torch.set_num_threads(int(os.environ.get("OMP_NUM_THREADS", "1")))
-        # TorchServe turns TF32 on for GPUs; this stack's answers are declared fp32.
+        # TorchServe turns TF32 on for GPUs; fp32 is to be fp32.
         torch.set_float32_matmul_precision("highest")
         torch.backends.cudnn.allow_tf32 = False
+
+        self.dtype = TYPES[os.environ.get("PRECISION", "fp32")]
 
         folder = Path(context.system_properties["model_dir"])
         self.max_batch: int = context.model_yaml_config["handler"]["maxImages"]
@@ -46,7 +49,7 @@ class ImageClassifier(BaseHandler):
         model = get_model(self.manifest["model"]["modelName"], weights=None)
         model.load_state_dict(load_file(folder / self.manifest["model"]["serializedFile"]))
         with torch.inference_mode():
-            self.model = _optimised(model.eval(), self.device)
+            self.model = optimised(model.eval(), self.device, self.dtype)
         blank = np.zeros((CROP, CROP, 3), dtype=np.uint8)
         for size in (1, self.max_batch):
             self._probabilities([blank] * size)
@@ -100,7 +103,8 @@ class ImageClassifier(BaseHandler):
 
     def _probabilities(self, images: list[npt.NDArray[np.uint8]]) -> torch.Tensor:
         with torch.inference_mode():
-            return self.model(to_tensor(images, self.device)).softmax(dim=1)
+            pixels = to_tensor(images, self.device).to(self.dtype)
+            return self.model(pixels).float().softmax(dim=1)
 
     def _top(self, probabilities: torch.Tensor) -> list[list[dict[str, Any]]]:
         best = probabilities.topk(TOP, dim=1)
@@ -126,11 +130,11 @@ def _wait_for_the_others(folder: Path, workers: int) -> None:
         time.sleep(0.05)
 
 
-def _optimised(model: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+def optimised(model: torch.nn.Module, device: torch.device, dtype: torch.dtype) -> torch.nn.Module:
     """PyTorch's own graph clean-up for inference; what it is worth: README.md."""
-    if device.type == "cpu":
+    if device.type == "cpu" and dtype == torch.float32:
         return optimize_for_inference(model)
-    return fuse(model).to(device).to(memory_format=torch.channels_last)
+    return fuse(model).to(device, dtype, memory_format=torch.channels_last)
 
 
 def _refusal(status: HTTPStatus, message: str) -> dict[str, Any]:

@@ -27,7 +27,9 @@ DEFAULTS = {
     "METRICS_PORT": "8082",
     "MODEL": "resnet50",
     "DEVICE": "cpu",
+    "PRECISION": "fp32",
 }
+PRECISIONS = ("fp32", "fp16")  # handler.py: TYPES
 LOOPBACK = "127.0.0.1"  # config.properties: the management APIs listen nowhere else
 DRAIN_S = 15
 MAX_WORKERS = 8  # each takes 1.2 GB
@@ -70,6 +72,8 @@ def check_prerequisites(model_store: Path) -> None:
         raise CantStart("there is no java: apt-get install openjdk-17-jre-headless")
     if (device := os.environ["DEVICE"]) not in ("cpu", "cuda"):
         raise CantStart(f"DEVICE='{device}': choose cpu or cuda")
+    if (precision := os.environ["PRECISION"]) not in PRECISIONS:
+        raise CantStart(f"PRECISION='{precision}': choose {' or '.join(PRECISIONS)}")
 
 
 def check_ports() -> None:

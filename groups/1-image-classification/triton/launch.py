@@ -20,6 +20,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 IMAGE_ROOT = Path("/opt/tritonserver")
 SHARED_MEMORY = Path("/dev/shm")
+MODELS = {"fp32": "model.onnx", "fp16": "model.fp16.onnx"}
 HOME_PREFIX = "classify-triton-"  # of the temporary folder that stands in for STATE_DIR
 
 
@@ -34,8 +35,14 @@ class Settings:
     model_dir: Path
     state_dir: Path | None
     device: str
+    precision: str
     threads: str
     queue: str  # requests that may wait before each model
+
+    @property
+    def model(self) -> Path:
+        """ResNet50 in the precision that was asked for."""
+        return self.model_dir / MODELS[self.precision]
 
 
 def default_queue(device: str, threads: str) -> str:
@@ -56,6 +63,7 @@ def settings() -> Settings:
         model_dir=Path(env.get("MODEL_DIR", HERE / "model")).resolve(),
         state_dir=Path(env["STATE_DIR"]).resolve() if env.get("STATE_DIR") else None,
         device=device,
+        precision=env.get("PRECISION", "fp32"),
         threads=threads,
         queue=env.get("QUEUE", default_queue(device, threads)),
     )
@@ -64,7 +72,9 @@ def settings() -> Settings:
             sys.exit(f"{name.upper()} must be a whole number above 0, not {getattr(read, name)!r}")
     if device not in ("cpu", "cuda"):
         sys.exit(f"DEVICE must be cpu or cuda, not {device!r}")
-    for file in ("model.onnx", "labels.json"):
+    if read.precision not in MODELS:
+        sys.exit(f"PRECISION must be {' or '.join(MODELS)}, not {read.precision!r}")
+    for file in (read.model.name, "labels.json"):
         if not (read.model_dir / file).is_file():
             sys.exit(f"MODEL_DIR ({read.model_dir}) has no {file}: ../model/build.py makes it")
     return read
@@ -110,11 +120,12 @@ def model_repository(read: Settings, state: Path) -> Path:
         "queue": read.queue,
         "device": read.device,
         "model_dir": str(read.model_dir),
+        "model": str(read.model),
         "kind": "KIND_GPU" if read.device == "cuda" else "KIND_CPU",
     }
     for config in repository.rglob("*.pbtxt"):
         config.write_text(string.Template(config.read_text()).substitute(names))
-    (repository / "resnet50" / "1" / "model.onnx").symlink_to(read.model_dir / "model.onnx")
+    (repository / "resnet50" / "1" / "model.onnx").symlink_to(read.model)
     (repository / "classify" / "1").mkdir(exist_ok=True)  # a version folder, empty for an ensemble
     return repository
 
@@ -152,7 +163,7 @@ def main() -> None:
     env["LD_LIBRARY_PATH"] = os.pathsep.join(
         filter(None, (sysconfig.get_config_var("LIBDIR"), env.get("LD_LIBRARY_PATH")))
     )
-    # fp32 is what is asked for: ONNX Runtime and TensorRT would multiply in TF32 on a GPU.
+    # fp32 is to be fp32: ONNX Runtime and TensorRT would multiply in TF32 on a GPU.
     env.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     if (IMAGE_ROOT / "backends" / "onnxruntime").is_dir():
         server, backends = IMAGE_ROOT / "bin" / "tritonserver", IMAGE_ROOT / "backends"

@@ -67,7 +67,7 @@ def diagnose(settings: Settings, console: Console) -> int:
     for folder in find_stacks(find_groups(settings.group), settings.stack):
         name = f"{folder.parent.name}/{folder.name}"
         try:
-            stack = load_stack(folder)
+            stack = load_stack(folder, device)
         except UserError as error:
             shown.add_row(name, "", "[red]broken[/]", str(error))
             continue

@@ -155,7 +155,7 @@ def image_target(settings: Settings, report: Reporter) -> int:
     for folder in folders:
         try:
             image = ensure_image(
-                load_stack(folder),
+                load_stack(folder, device),
                 device,
                 report,
                 settings.base,

@@ -35,14 +35,13 @@ def bench(
     if settings.run:
         settings, earlier = resumed(settings.run)
     known, target = earlier or again, "bench" if earlier else "replay"
-    selected = select(settings)
+    device = resolve_device(settings.device)
+    selected = select(settings, device)
     if known:
         selected = as_then(selected, known)
         other = inputs.changed_sources(known, [group for group, *_ in selected])
         inputs.refuse_if(other, known, target)
-    device = resolve_device(settings.device)
     if earlier:
-        device = earlier["device"]
         cpus = same_cpus(earlier, cpus)
     k6 = ensure_k6(report)
     run_id = settings.run or new_run_id()

@@ -39,9 +39,9 @@ def served(
     at `ports`, by their names in stack.toml, and at free ones. Raises UserError, StackFailed,
     StackSkipped.
     """
-    stack: Stack = load_stack(folder)
-    group = load_group(folder.parent)
     device = resolve_device(settings.device)
+    stack: Stack = load_stack(folder, device)
+    group = load_group(folder.parent)
     model = model_of(group, settings.model)
     artefact = ensure_artefact(
         group, model, settings.weights, report, ambient=settings.runtime == "ambient"

@@ -63,12 +63,12 @@ def new_run_id() -> str:
     return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
 
 
-def select(settings: Settings) -> list[tuple[Group, Profile, list[Stack]]]:
-    """The groups, their profile and stacks that the settings mean. Raises UserError."""
+def select(settings: Settings, device: str) -> list[tuple[Group, Profile, list[Stack]]]:
+    """The groups, their profile and stacks that the settings mean on a device. Raises UserError."""
     folders = find_groups(settings.group)
     if not folders:
         raise UserError("there is no group below groups/")
-    stacks = [load_stack(f) for f in find_stacks(folders, settings.stack)]
+    stacks = [load_stack(f, device) for f in find_stacks(folders, settings.stack)]
     if settings.interface:
         known = {interface.name for stack in stacks for interface in stack.interfaces}
         if settings.interface not in known:
@@ -178,7 +178,7 @@ def set_up(
     wanted = {installed.stack.engine for installed in part.installed.values()}
     for folder in engine_folders(group.folder):
         if folder.name in wanted:
-            engine = load_engine(folder)
+            engine = load_engine(folder, run.device)
             env = None if ambient else ensure_environment(folder, run.device, report)
             part.engines[engine.id] = (engine, env)
     usable = [installed.stack for installed in part.installed.values()]

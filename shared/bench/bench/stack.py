@@ -25,8 +25,6 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Interface:
-    """One way to call a stack."""
-
     """How a stack is called; `skip`: why the runner leaves it out, if it does."""
 
     name: str
@@ -48,7 +46,8 @@ class InContainer:
 class Stack:
     """One serving stack: how it is started, when it is ready, how it is called.
 
-    `precision` is what it is started with; `precisions` all it offers, the main one first.
+    `precision` is what it is started with; `precisions` all it offers on a device, the main one
+    first.
     """
 
     id: str
@@ -103,18 +102,19 @@ def per_device(value: Any) -> dict[str, Any]:
     return cast(dict[str, Any], value) if isinstance(value, dict) else {"cpu": value, "cuda": value}
 
 
-def precisions_of(value: str | list[str] | None) -> tuple[str, ...]:
-    """One precision or several, the main one first; fp32 unless told."""
-    return (value,) if isinstance(value, str) else tuple(value or ["fp32"])
+def precisions_of(value: Any, device: str) -> tuple[str, ...]:
+    """One precision or several on a device, the main one first; fp32 unless told."""
+    offered: str | list[str] = per_device(value).get(device, "fp32")
+    return (offered,) if isinstance(offered, str) else tuple(offered)
 
 
-def load_stack(folder: Path) -> Stack:
-    """Read a stack folder's stack.toml. Raises UserError."""
+def load_stack(folder: Path, device: str = "cpu") -> Stack:
+    """Read a stack folder's stack.toml: what it is on a device. Raises UserError."""
     file = folder / "stack.toml"
     data = read_toml(file, "stack")
     start = data["start"]
     ports = start["ports"]
-    precisions = precisions_of(data.get("precision"))
+    precisions = precisions_of(data.get("precision"), device)
     for name, table in data["interfaces"].items():
         if table["port"] not in ports:
             hint = did_you_mean(table["port"], ports)
@@ -160,15 +160,15 @@ def load_stack(folder: Path) -> Stack:
     )
 
 
-def load_engine(folder: Path) -> Engine:
-    """Read an engine folder's engine.toml. Raises UserError."""
+def load_engine(folder: Path, device: str = "cpu") -> Engine:
+    """Read an engine folder's engine.toml: what it is on a device. Raises UserError."""
     data = read_toml(folder / "engine.toml", "engine")
     return Engine(
         id=folder.name,
         folder=folder,
         title=data["title"],
         server=per_device(data["server"]),
-        precisions=precisions_of(data.get("precision")),
+        precisions=precisions_of(data.get("precision"), device),
         command=tuple(data["command"]),
         batch_sizes=tuple(data.get("batch_sizes", (1, 2, 4, 8))),
         payload_sets=tuple(data.get("payload_sets", ())),

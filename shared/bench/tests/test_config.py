@@ -130,14 +130,14 @@ def test_a_stack_is_not_looked_for_by_its_last_name_alone() -> None:
 def test_what_another_group_has_is_said() -> None:
     """MODEL= of one group was refused in the name of another; a typo's hint named one group's."""
     with pytest.raises(UserError, match=r"MODEL=minilm: 1-\S+ has none .* add GROUP=3-embeddings"):
-        select(read_settings({"MODEL": "minilm"}))
+        select(read_settings({"MODEL": "minilm"}), "cpu")
     with pytest.raises(UserError, match=r"MODEL=gpt3: 1-.*, 2-.* did you mean 'gpt2'\?"):
-        select(read_settings({"MODEL": "gpt3"}))
+        select(read_settings({"MODEL": "gpt3"}), "cpu")
 
 
 def test_only_stacks_with_the_interface_are_set_up() -> None:
     """Broken by groups that are built and installed for no trial at all."""
-    chosen = select(read_settings({"INTERFACE": "ws"}))
+    chosen = select(read_settings({"INTERFACE": "ws"}), "cpu")
     assert [group.id for group, *_ in chosen] == ["2-text-generation"]
     assert all("ws" in (i.name for i in s.interfaces) for *_, stacks in chosen for s in stacks)
 

@@ -301,7 +301,7 @@ def test_what_must_be_converted_is_converted_by_the_image(
 def test_a_base_is_for_one_stack() -> None:
     """A CPU stack's base below every image of a group would measure nobody's set-up."""
     with pytest.raises(UserError, match="BASE=x: name the one stack"):
-        select(read_settings({"GROUP": "1", "BASE": "x"}))
+        select(read_settings({"GROUP": "1", "BASE": "x"}), "cpu")
 
 
 MOUNTS = """

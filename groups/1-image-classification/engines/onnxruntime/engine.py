@@ -23,6 +23,7 @@ sys.path.append(str(Path(__file__).parent))  # `python -P` leaves it out
 from decode import CROP, decode_into
 
 TOP_K = 5
+FILES = {"fp32": "model.onnx", "fp16": "model.fp16.onnx"}  # both take and give float32
 Prediction = tuple[int, float]
 # JPEGs of one batch to the top-5 of each
 Classify = Callable[[Sequence[bytes]], list[list[Prediction]]]
@@ -33,7 +34,7 @@ class EngineWrong(Exception):
 
 
 def load_session(model: Path, device: str) -> onnxruntime.InferenceSession:
-    """A session on `device`, fp32. Raises EngineWrong if CUDA is asked for and not active."""
+    """A session on `device`. Raises EngineWrong if CUDA is asked for and not active."""
     options = onnxruntime.SessionOptions()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_ALL
     # Each worker infers on its own thread, so that no core ever waits for another (README).
@@ -120,6 +121,7 @@ def main() -> int:
     payloads = Path(os.environ["PAYLOADS_DIR"])
     device = os.environ.get("DEVICE", "cpu")
     threads = int(os.environ.get("THREADS", "1"))
+    precision = os.environ.get("PRECISION", "fp32")
     seconds = float(os.environ.get("SECONDS", "5"))
     sizes = [int(size) for size in os.environ.get("BATCH_SIZES", "1,2,4,8").split(",")]
     entries = json.loads((payloads / "manifest.json").read_text(encoding="utf-8"))
@@ -128,7 +130,9 @@ def main() -> int:
     names = [entry["name"] for entry in manifest]
     jpegs = [(payloads / entry["file"]).read_bytes() for entry in manifest]
     try:
-        session = load_session(model / "model.onnx", device)
+        if precision not in FILES:
+            raise EngineWrong(f"PRECISION={precision}: must be {' or '.join(FILES)}")
+        session = load_session(model / FILES[precision], device)
         classifiers = [classifier(session) for _ in range(threads)]
         check(classifiers[0], names, jpegs, model)
     except EngineWrong as error:

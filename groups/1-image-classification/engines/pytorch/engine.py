@@ -24,6 +24,7 @@ sys.path.append(str(Path(__file__).parent))  # `python -P` leaves it out
 from decode import CROP, decode_into
 
 TOP_K = 5
+TYPES = {"fp32": torch.float32, "fp16": torch.float16}
 Prediction = tuple[int, float]
 # JPEGs of one batch to the top-5 of each
 Classify = Callable[[Sequence[bytes]], list[list[Prediction]]]
@@ -33,8 +34,8 @@ class EngineWrong(Exception):
     """The engine can't do the work that is to be timed."""
 
 
-def load_model(weights: Path, device: str) -> nn.Module:
-    """ResNet50 in eval mode on `device`, fp32. Raises EngineWrong if there is no such device."""
+def load_model(weights: Path, device: str, dtype: torch.dtype) -> nn.Module:
+    """ResNet50 in eval mode on `device`. Raises EngineWrong if there is no such device."""
     # TF32 keeps 10 bits of mantissa: that is not the fp32 which is asked for.
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cuda.matmul.allow_tf32 = False
@@ -46,21 +47,21 @@ def load_model(weights: Path, device: str) -> nn.Module:
     model = resnet50(weights=None)
     model.load_state_dict(load_file(weights))
     # Both fold each batch norm into the convolution before it.
-    if device == "cpu":
+    if device == "cpu" and dtype == torch.float32:
         return optimize_for_inference(model.eval())  # and keep oneDNN's own layout between layers
-    return fuse(model.eval()).to(device).to(memory_format=torch.channels_last)
+    return fuse(model.eval()).to(device, dtype, memory_format=torch.channels_last)
 
 
 def top_k(logits: Tensor) -> list[list[Prediction]]:
     """Index and probability of the TOP_K classes, highest first, for [N, 1000] logits."""
-    values, classes = logits.softmax(1).topk(TOP_K)
+    values, classes = logits.float().softmax(1).topk(TOP_K)
     return [
         list(zip(indices, probabilities, strict=True))
         for indices, probabilities in zip(classes.tolist(), values.tolist(), strict=True)
     ]
 
 
-def classifier(model: nn.Module, device: str) -> Classify:
+def classifier(model: nn.Module, device: str, dtype: torch.dtype) -> Classify:
     """Decode, infer, post-process. Keeps its input buffer: one classifier a thread."""
     buffer = torch.empty(0)
 
@@ -75,8 +76,8 @@ def classifier(model: nn.Module, device: str) -> Classify:
             decode_into(jpeg, out)
         if device == "cuda":
             pixels = buffer.to(device, memory_format=torch.channels_last, non_blocking=True)
-            return top_k(model(pixels))
-        return top_k(model(buffer))
+            return top_k(model(pixels.to(dtype)))
+        return top_k(model(buffer.to(dtype)))
 
     return classify
 
@@ -117,6 +118,7 @@ def main() -> int:
     payloads = Path(os.environ["PAYLOADS_DIR"])
     device = os.environ.get("DEVICE", "cpu")
     threads = int(os.environ.get("THREADS", "1"))
+    precision = os.environ.get("PRECISION", "fp32")
     seconds = float(os.environ.get("SECONDS", "5"))
     sizes = [int(size) for size in os.environ.get("BATCH_SIZES", "1,2,4,8").split(",")]
     entries = json.loads((payloads / "manifest.json").read_text(encoding="utf-8"))
@@ -125,8 +127,10 @@ def main() -> int:
     names = [entry["name"] for entry in manifest]
     jpegs = [(payloads / entry["file"]).read_bytes() for entry in manifest]
     try:
-        network = load_model(model / "model.safetensors", device)
-        classifiers = [classifier(network, device) for _ in range(threads)]
+        if precision not in TYPES:
+            raise EngineWrong(f"PRECISION={precision}: must be {' or '.join(TYPES)}")
+        network = load_model(model / "model.safetensors", device, TYPES[precision])
+        classifiers = [classifier(network, device, TYPES[precision]) for _ in range(threads)]
         check(classifiers[0], names, jpegs, model)
     except EngineWrong as error:
         print(f"engine pytorch: {error}", file=sys.stderr)

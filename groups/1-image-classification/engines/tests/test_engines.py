@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from bench.artefact import Artefact, ensure_artefact
+from bench.artefact import Artefact, ensure_artefact, read_payloads
 from bench.environments import ensure_environment
 from bench.group import load_group
 from bench.progress import Reporter
@@ -64,6 +64,48 @@ def test_wrong_answers_are_not_timed(folder: Path, artefact: Artefact, tmp_path:
     said = run(folder, model)
     assert said.returncode == 1 and said.stdout == ""
     assert said.stderr.count("\n") == 1 and name in said.stderr
+
+
+def test_fp16_is_the_fp16_graph(artefact: Artefact, tmp_path: Path):
+    """Breaks if ONNX Runtime's ceiling at fp16 were timed on the fp32 graph."""
+    model = tmp_path / "model"
+    shutil.copytree(artefact.folder, model, copy_function=os.symlink)
+    (model / "model.onnx").unlink()
+    said = run(ENGINES / "onnxruntime", model, PRECISION="fp16", BATCH_SIZES="2")
+    assert said.returncode == 0, said.stderr
+    (row,) = map(json.loads, said.stdout.splitlines())
+    assert row["items"] > 0
+
+
+def test_fp16_is_half_precision_in_pytorch(artefact: Artefact):
+    """Of what would run on a GPU: on a CPU one picture takes seconds. Breaks if weights, pixels or
+    answers were of another type than is asked for, or the answer wrong."""
+    folder = ENGINES / "pytorch"
+    payload = next(p for p in read_payloads(load_group(ENGINES.parent)) if not p.audit)
+    code = (
+        "import sys; sys.path.append('.')\n"
+        "import engine, torch, pathlib\n"
+        "model, picture = map(pathlib.Path, sys.argv[1:])\n"
+        "half = engine.load_model(model / 'model.safetensors', 'cpu', torch.float16)\n"
+        "classify = engine.classifier(half, 'cpu', torch.float16)\n"
+        "print(*{p.dtype for p in half.parameters()}, classify([picture.read_bytes()])[0][0][1])"
+    )
+    environment = ensure_environment(folder, "cpu", Reporter(Console(quiet=True)))
+    words = [environment / "bin" / "python", "-P", "-c", code, artefact.folder, payload.path]
+    said = subprocess.run(
+        words, cwd=folder, capture_output=True, text=True, check=False, timeout=300
+    )
+    assert said.returncode == 0, said.stderr
+    dtype, first = said.stdout.split()
+    off = abs(float(first) - max(artefact.reference[payload.name]))
+    assert dtype == "torch.float16" and 1e-6 < off <= 5e-3
+
+
+@pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
+def test_another_precision_is_refused(folder: Path, artefact: Artefact):
+    said = run(folder, artefact.folder, PRECISION="int4")
+    assert said.returncode == 1 and said.stdout == ""
+    assert said.stderr == f"engine {folder.name}: PRECISION=int4: must be fp32 or fp16\n"
 
 
 @pytest.mark.skipif(shutil.which("nvidia-smi") is not None, reason="this machine has a GPU")

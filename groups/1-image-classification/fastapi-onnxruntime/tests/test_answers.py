@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-TOLERANCE = 1e-3  # the group's parity tolerance for fp32
+TOLERANCE, TOLERANCE16 = 1e-3, 5e-3  # the group's parity tolerances for fp32 and fp16
 
 
 def reference(server: Any, number: int) -> np.ndarray:
@@ -19,17 +19,19 @@ def reference(server: Any, number: int) -> np.ndarray:
     return np.asarray(answers[server.payloads[number].name])
 
 
-def assert_right(predictions: list[dict[str, Any]], expected: np.ndarray) -> None:
+def assert_right(
+    predictions: list[dict[str, Any]], expected: np.ndarray, tolerance: float = TOLERANCE
+) -> None:
     """Five named classes in falling order, each with the reference's probability."""
     assert len(predictions) == 5
     found = [p["probability"] for p in predictions]
     assert found == sorted(found, reverse=True)
     for p in predictions:
         assert p["label"]
-        assert abs(p["probability"] - expected[p["index"]]) <= TOLERANCE
+        assert abs(p["probability"] - expected[p["index"]]) <= tolerance
     # what was left out is no more probable than what was returned
     others = np.delete(expected, [p["index"] for p in predictions])
-    assert found[-1] >= others.max() - TOLERANCE
+    assert found[-1] >= others.max() - tolerance
 
 
 @pytest.mark.parametrize("content_type", ["image/jpeg", "image/png", "application/octet-stream"])
@@ -76,6 +78,18 @@ def test_grpc_one_and_several(classify: Any, server: Any):
                 for p in result.predictions
             ]
             assert_right(predictions, reference(server, i))
+
+
+def test_fp16(start_server: Any):
+    """Half precision's answers: near the reference, and rounded. Breaks if fp32 were computed."""
+    with start_server(PRECISION="fp16") as server:
+        off: list[float] = []
+        for i in range(4):
+            reply = httpx.post(f"{server.url}/v1/classify", content=server.payload(i), timeout=60)
+            predictions = reply.json()["predictions"]
+            assert_right(predictions, reference(server, i), TOLERANCE16)
+            off += [abs(p["probability"] - reference(server, i)[p["index"]]) for p in predictions]
+        assert max(off) > TOLERANCE / 10
 
 
 def test_png_is_accepted(http: httpx.Client, classify: Any, server: Any):

@@ -92,6 +92,7 @@ def test_sigterm_when_idle(start_server: Any):
         ({"THREADS": "many"}, ["THREADS='many'", "whole number"]),
         ({"DEVICE": "tpu"}, ["DEVICE='tpu'", "cpu or cuda"]),
         ({"DEVICE": "cuda"}, ["CUDAExecutionProvider"]),
+        ({"PRECISION": "int4"}, ["PRECISION='int4'", "fp32 or fp16"]),
         ({"MODEL_DIR": "/nowhere"}, ["/nowhere", "MODEL_DIR"]),
         ({"MODEL": "resnet18"}, ["MODEL=resnet18"]),
         ({"HTTP_PORT": "taken"}, ["HTTP_PORT"]),

@@ -18,7 +18,8 @@ from bench.progress import Reporter
 
 MODEL = Path(__file__).resolve().parent.parent
 PAYLOADS = MODEL.parent / "payloads"
-TOLERANCE = 1e-3
+GROUP = load_group(MODEL.parent)
+TOLERANCE, TOLERANCE16 = (GROUP.parity["tolerance"][name] for name in ("fp32", "fp16"))
 NOWHERE = "http://127.0.0.1:9"  # the discard port: refused at once
 
 
@@ -32,7 +33,7 @@ def python() -> str:
 @pytest.fixture(scope="module")
 def artefact() -> Artefact:
     report = Reporter(Console(quiet=True))
-    return ensure_artefact(load_group(MODEL.parent), "resnet50", "random", report)
+    return ensure_artefact(GROUP, "resnet50", "random", report)
 
 
 @pytest.fixture(scope="module")
@@ -117,6 +118,32 @@ def test_the_same_sources_give_the_same_digests(python: str, artefact: Artefact,
 
 def test_onnx_gives_the_reference_answers(drifts: dict[str, dict[str, float]]):
     assert max(drifts["onnx"].values()) < TOLERANCE / 10
+
+
+def test_fp16_is_half_precision_within_its_tolerance(
+    drifts: dict[str, dict[str, float]], artefact: Artefact
+):
+    """Half the bytes, rounded answers, not too far off. Breaks if fp32 were under fp16's name, and
+    by a tolerance in group.toml that the build doesn't hold the artefact to."""
+    files = artefact.manifest["files"]
+    assert files["model.fp16.onnx"]["bytes"] < 0.51 * files["model.onnx"]["bytes"]
+    assert TOLERANCE / 10 < max(drifts["fp16"].values()) <= TOLERANCE16
+    told = artefact.manifest["checks"]["fp16_max_probability_difference"]
+    assert told == pytest.approx(max(drifts["fp16"].values()), rel=0.05)
+
+
+def test_no_key_under_load_turns_with_precision(artefact: Artefact):
+    """A label that is asked for under load leads by all that fp16 may move it and the second."""
+    for name, answer in artefact.reference.items():
+        first, second = sorted(answer)[:-3:-1]
+        assert artefact.expected[name] is None or first - second >= 2 * TOLERANCE16, name
+
+
+def test_fp16_that_is_too_far_off_is_not_built(probe: Any):
+    """Breaks if a model that half precision harms were built, and failed at every stack's gate."""
+    found = probe("too_far")
+    assert found["within"] == pytest.approx(0.004, abs=1e-6)
+    assert found["beyond"].startswith("Fp16TooFar") and " of b " in found["beyond"]
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,7 @@ def test_management_stays_on_loopback(server: Any, tmp_path: Path):
         ({"PREPARED_DIR": "/nowhere"}, ["/nowhere/resnet50.mar", "prepare.py"]),
         ({"THREADS": "many"}, ["THREADS='many'", "whole number"]),
         ({"DEVICE": "tpu"}, ["DEVICE='tpu'", "cpu or cuda"]),
+        ({"PRECISION": "int8"}, ["PRECISION='int8'", "fp32 or fp16"]),
         ({"HTTP_PORT": "taken"}, ["HTTP_PORT"]),
     ],
 )

@@ -110,6 +110,8 @@ def test_a_start_removes_what_a_killed_server_left(start_server: Any):
         ({"MODEL_DIR": "nowhere"}, "has no model.onnx"),
         ({"THREADS": "two"}, "THREADS must be a whole number above 0, not 'two'"),
         ({"DEVICE": "tpu"}, "DEVICE must be cpu or cuda, not 'tpu'"),
+        ({"PRECISION": "int4"}, "PRECISION must be fp32 or fp16, not 'int4'"),
+        ({"MODEL_DIR": "nowhere", "PRECISION": "fp16"}, "has no model.fp16.onnx"),
     ],
 )
 def test_a_wrong_setting_is_named(variables: dict[str, str], phrase: str, tmp_path: Path):
