@@ -52,14 +52,14 @@ class Model:
         """
         longest = max(map(len, texts))
         if all(len(ids) == longest for ids in texts):
-            tokens = self.network(torch.tensor(texts, device=self.device), None)
+            tokens = self.network(torch.tensor(texts, device=self.device), None).float()
             return tokens.mean(1).cpu().numpy()
         ids = np.zeros((len(texts), longest), np.int64)
         for row, text in zip(ids, texts, strict=True):
             row[: len(text)] = text
         lengths = torch.tensor([len(text) for text in texts])
         mask = (torch.arange(longest) < lengths[:, None]).to(self.device)
-        tokens = self.network(torch.from_numpy(ids).to(self.device), mask)
+        tokens = self.network(torch.from_numpy(ids).to(self.device), mask).float()
         weight = mask.to(tokens) / lengths.to(tokens)[:, None]
         return (weight[:, None, :] @ tokens).squeeze(1).cpu().numpy()
 
@@ -93,7 +93,7 @@ def load(settings: Settings) -> Model:
         facts["dimensions"],
         settings.device,
         tokenizer,
-        bert.load(folder, settings.device),
+        bert.load(folder, settings.device, settings.precision),
     )
 
 

@@ -17,6 +17,7 @@ class Settings:
     model_dir: Path
     model: str
     device: str
+    precision: str  # fp32 | fp16
     threads: int  # CPUs this process may use
     workers: int  # batches at the same time, each with threads / workers threads of its own
     max_batch: int  # texts in one batch
@@ -41,8 +42,9 @@ def from_environment() -> Settings:
     device = os.environ.get("DEVICE", "cpu")
     if device not in ("cpu", "cuda"):
         raise SettingsError(f"DEVICE={device!r}: must be cpu or cuda")
-    if (precision := os.environ.get("PRECISION", "fp32")) != "fp32":
-        raise SettingsError(f"PRECISION={precision!r}: this server computes in fp32 only")
+    precision = os.environ.get("PRECISION", "fp32")
+    if precision not in ("fp32", "fp16"):
+        raise SettingsError(f"PRECISION={precision!r}: must be fp32 or fp16")
     cpu = device == "cpu"
     threads = _integer("THREADS", len(os.sched_getaffinity(0)))
     max_texts = _integer("MAX_TEXTS", 256)
@@ -53,6 +55,7 @@ def from_environment() -> Settings:
         model_dir=Path(os.environ.get("MODEL_DIR", "model")),
         model=os.environ.get("MODEL", "minilm"),
         device=device,
+        precision=precision,
         threads=threads,
         workers=_integer("WORKERS", threads if cpu else 1),
         max_batch=_integer("MAX_BATCH", 32 if cpu else 256),

@@ -165,16 +165,18 @@ def build(name: str, wanted: str, payloads: Path, folder: Path) -> str:
     weights.write_config(model, folder)
     tokenizer.save(str(folder / "tokenizer.json"))
 
-    fp32, int8 = folder / "encoder.onnx", folder / "encoder.int8.onnx"
+    fp32, fp16, int8 = (folder / f"encoder{each}.onnx" for each in ("", ".fp16", ".int8"))
     encoder.export_onnx(network, fp32)
     probes = [text for text in texts if text.probe]
     difference = encoder.compare(fp32, network, [text.ids for text in probes])
     say(f"onnx: exported, token embeddings differ from PyTorch's by {difference:.1e} at most")
+    encoder.halve(fp32, fp16)
     encoder.quantise(fp32, int8, model.config.intermediate_size)
 
     ids = [text.ids for text in texts]
     answers, answers8 = encoder.embed(network, ids), encoder.embed_onnx(int8, ids)
-    drift = reference.drift(answers, answers8)
+    drift8 = reference.drift(answers, answers8)
+    drift16 = reference.drift(answers, encoder.embed_onnx(fp16, ids))
     chosen_rows = [row for row, text in enumerate(texts) if text.probe]
     least = reference.require_distinct(
         answers[chosen_rows], [text.ids for text in probes], [text.name for text in probes]
@@ -182,19 +184,22 @@ def build(name: str, wanted: str, payloads: Path, folder: Path) -> str:
     keys = reference.expected(answers, answers8)
     decided = [key for key in keys if key is not None]
     say(
-        f"reference: probes differ by {least:.1e} at least, int8 differs from fp32 by {drift:.1e} "
-        f"at most (1 − cosine); {len(decided)} of {len(texts)} have a clear largest component"
+        f"reference: probes differ by {least:.1e} at least, fp16 differs from fp32 by "
+        f"{drift16:.1e} at most, int8 by {drift8:.1e} (1 − cosine); "
+        f"{len(decided)} of {len(texts)} have a clear largest component"
     )
     found: dict[str, Any] = {
         "checks": {
             "onnx_max_difference": difference,
             "least_pairwise_difference": least,
-            "int8_drift": drift,
+            "fp16_drift": drift16,
+            "int8_drift": drift8,
         }
     }
     if chosen.kind == "pretrained":
         runs = {
             "fp32": lambda texts: encoder.embed(network, texts),
+            "fp16": lambda texts: encoder.embed_onnx(fp16, texts),
             "int8": lambda texts: encoder.embed_onnx(int8, texts),
         }
         found["quality"] = quality(runs, tokenize)

@@ -11,6 +11,8 @@ import torch
 from numpy.typing import NDArray
 from onnxruntime.quantization import QuantType, quantize_dynamic
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from onnxruntime.transformers.float16 import convert_float_to_float16
+from onnxruntime.transformers.onnx_model import OnnxModel
 from torch import Tensor, nn
 
 import onnxruntime
@@ -84,11 +86,21 @@ def export_onnx(network: nn.Module, path: Path) -> None:
     path.write_bytes(proto.SerializeToString(deterministic=True))
 
 
+def halve(fp32: Path, fp16: Path) -> None:
+    """The same graph with 16-bit weights and arithmetic; what it gives stays float32."""
+    proto = convert_float_to_float16(onnx.load(fp32), keep_io_types=True)
+    OnnxModel.graph_topological_sort(proto.graph, is_deterministic=True)
+    onnx.checker.check_model(proto, full_check=True)
+    fp16.write_bytes(proto.SerializeToString(deterministic=True))
+
+
 def quantise(fp32: Path, int8: Path, inner: int) -> None:
     """Dynamic quantisation: 8-bit weights a channel, activations quantised as they come.
 
     The second matrix of each feed-forward block ([inner, hidden]) stays as it is: single large
-    values among its inputs would leave the others few of the 256 steps.
+    values among its inputs would leave the others few of the 256 steps. Weights are unsigned: with
+    signed ones x86 processors without VNNI instructions add pairs of products in 16 bits, which
+    saturate, and answers depend on the processor.
     """
     prepared = int8.with_name("prepared.onnx")
     quant_pre_process(str(fp32), str(prepared), skip_symbolic_shape=True)
@@ -102,7 +114,7 @@ def quantise(fp32: Path, int8: Path, inner: int) -> None:
         op_types_to_quantize=["MatMul"],
         nodes_to_exclude=kept,
         per_channel=True,
-        weight_type=QuantType.QInt8,
+        weight_type=QuantType.QUInt8,
     )
     prepared.unlink()
 

@@ -53,9 +53,9 @@ def expected(fp32: Vectors, int8: Vectors) -> list[str | None]:
     return [str(int(place)) if sure else None for place, sure in zip(places, clear, strict=True)]
 
 
-def drift(fp32: Vectors, int8: Vectors) -> float:
-    """The largest 1 − cosine between the two precisions."""
-    return float(1 - (fp32.astype(np.float64) * int8).sum(1).min())
+def drift(fp32: Vectors, other: Vectors) -> float:
+    """The largest 1 − cosine between two precisions."""
+    return float(1 - (fp32.astype(np.float64) * other).sum(1).min())
 
 
 def spearman(vectors: dict[str, Vectors], pairs: Sequence[tuple[str, str, float]]) -> float:

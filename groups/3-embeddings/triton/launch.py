@@ -22,7 +22,7 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 IMAGE_ROOT = Path("/opt/tritonserver")
 SHARED_MEMORY = Path("/dev/shm")
-MODELS = {"fp32": "encoder.onnx", "int8": "encoder.int8.onnx"}
+MODELS = {"fp32": "encoder.onnx", "fp16": "encoder.fp16.onnx", "int8": "encoder.int8.onnx"}
 ACCELERATORS = ("none", "tensorrt")
 # In the container lengths are rounded up to a multiple of this, so that requests share a shape.
 SAME_LENGTH = 16
@@ -233,7 +233,7 @@ def main() -> None:
     env["LD_LIBRARY_PATH"] = os.pathsep.join(
         filter(None, (sysconfig.get_config_var("LIBDIR"), env.get("LD_LIBRARY_PATH")))
     )
-    # fp32 is what is asked for: ONNX Runtime and TensorRT would multiply in TF32 on a GPU.
+    # fp32 is to be fp32: ONNX Runtime and TensorRT would multiply in TF32 on a GPU.
     env.setdefault("NVIDIA_TF32_OVERRIDE", "0")
     # The tokenizer's own threads, one pool a process; the processes are what runs in parallel.
     env["RAYON_NUM_THREADS"] = "1"

@@ -85,7 +85,12 @@ def test_fp16(start_server: Any):
     with start_server(PRECISION="fp16") as server:
         off: list[float] = []
         for i in range(4):
-            reply = httpx.post(f"{server.url}/v1/classify", content=server.payload(i), timeout=60)
+            reply = httpx.post(
+                f"{server.url}/v1/classify",
+                content=server.payload(i),
+                headers={"content-type": "image/jpeg"},
+                timeout=60,
+            )
             predictions = reply.json()["predictions"]
             assert_right(predictions, reference(server, i), TOLERANCE16)
             off += [abs(p["probability"] - reference(server, i)[p["index"]]) for p in predictions]

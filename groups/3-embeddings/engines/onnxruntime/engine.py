@@ -18,7 +18,7 @@ sys.path.append(str(Path(__file__).parent))  # `python -P` leaves it out
 import bare
 from bare import Asked, Embed, EngineWrong, Vectors
 
-FILES = {"fp32": "encoder.onnx", "int8": "encoder.int8.onnx"}
+FILES = {"fp32": "encoder.onnx", "fp16": "encoder.fp16.onnx", "int8": "encoder.int8.onnx"}
 
 
 def load_session(model: Path, device: str) -> onnxruntime.InferenceSession:

@@ -14,6 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+TYPES = {"fp32": torch.float32, "fp16": torch.float16}
+
 
 @dataclass(frozen=True, slots=True)
 class Affine:
@@ -66,8 +68,8 @@ class Bert:
         return x
 
 
-def load(folder: Path, device: str) -> Bert:
-    """model.safetensors and config.json, as transformers names their parts.
+def load(folder: Path, device: str, precision: str) -> Bert:
+    """model.safetensors and config.json, as transformers names their parts; fp32 or fp16.
 
     Raises ValueError for another kind of model.
     """
@@ -75,7 +77,8 @@ def load(folder: Path, device: str) -> Bert:
     for name, wanted in (("model_type", "bert"), ("hidden_act", "gelu")):
         if config[name] != wanted:
             raise ValueError(f"config.json: {name} is {config[name]!r}, not {wanted!r}")
-    state = safetensors.torch.load_file(folder / "model.safetensors", device=device)
+    stored = safetensors.torch.load_file(folder / "model.safetensors", device=device)
+    state = {name: tensor.to(TYPES[precision]) for name, tensor in stored.items()}
 
     def affine(*names: str) -> Affine:
         return Affine(

@@ -21,13 +21,13 @@ from bare import Asked, Embed, EngineWrong, Vectors
 
 def make(asked: Asked, tokenizer: Tokenizer) -> Sequence[Embed]:
     """One embedder a thread. Raises EngineWrong."""
-    if asked.precision != "fp32":
-        raise EngineWrong(f"PRECISION={asked.precision}: must be fp32")
+    if asked.precision not in bert.TYPES:
+        raise EngineWrong(f"PRECISION={asked.precision}: must be {' or '.join(bert.TYPES)}")
     if asked.device == "cuda" and not torch.cuda.is_available():
         raise EngineWrong("DEVICE=cuda, but PyTorch finds no GPU: check with nvidia-smi")
     # Each worker infers on its own thread, so that no core ever waits for another.
     torch.set_num_threads(1)
-    network = bert.load(asked.model, asked.device)
+    network = bert.load(asked.model, asked.device, asked.precision)
 
     @torch.inference_mode()
     def embed(texts: Sequence[str]) -> Vectors:
@@ -38,7 +38,7 @@ def make(asked: Asked, tokenizer: Tokenizer) -> Sequence[Embed]:
             torch.from_numpy(ids).to(asked.device),
             None if alike else torch.from_numpy(mask == 1).to(asked.device),
         )
-        return bare.pool(np.asarray(tokens.cpu()), mask)
+        return bare.pool(np.asarray(tokens.float().cpu()), mask)
 
     return [embed] * asked.threads
 

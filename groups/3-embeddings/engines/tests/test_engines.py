@@ -43,8 +43,9 @@ def run(folder: Path, model: Path, **variables: str) -> subprocess.CompletedProc
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_times_each_batch_size_of_each_precision(folder: Path, artefact: Artefact):
-    """Also of the other set of texts, whose answers it checks before."""
-    main, *others = load_engine(folder).precisions
+    """Also of the other set of texts, whose answers it checks before; and at what is for GPUs."""
+    main, *others = load_engine(folder, "cuda").precisions
+    assert "fp16" in others
     for variables in (
         {"PRECISION": main, "PAYLOADS_SET": "uniform"},
         *({"PRECISION": each} for each in others),

@@ -65,7 +65,7 @@ def test_sigterm_finishes_what_is_in_flight(
     with start_server() as server, concurrent.futures.ThreadPoolExecutor(8) as callers:
         wrong = (
             ({"THREADS": "many"}, ["THREADS='many'", "whole number"]),
-            ({"PRECISION": "int8"}, ["PRECISION='int8'", "fp32"]),
+            ({"PRECISION": "int8"}, ["PRECISION='int8'", "fp32 or fp16"]),
             ({"MODEL_DIR": "/nowhere"}, ["/nowhere", "MODEL_DIR"]),
             ({"HTTP_PORT": "taken"}, ["HTTP_PORT"]),
         )

@@ -21,6 +21,7 @@ probes = {e["name"]: e["text"] for e in entries if e.get("probe")}
 reference = json.loads((artefact / "reference.json").read_text(encoding="utf-8"))
 tokenizer = Tokenizer.from_file(str(artefact / "tokenizer.json"))
 fp32 = encoder.session(artefact / "encoder.onnx").run
+fp16 = encoder.session(artefact / "encoder.fp16.onnx").run
 int8 = encoder.session(artefact / "encoder.int8.onnx").run
 
 Ids = list[int]
@@ -58,6 +59,7 @@ def cased(text: str) -> Ids:
 others = dict(zip(probes, list(probes)[1:] + list(probes)[:1], strict=True))
 mistakes: dict[str, Callable[[str, str], np.ndarray]] = {
     "nothing": lambda name, text: vector(tokens(text)),
+    "fp16": lambda name, text: vector(tokens(text), fp16),
     "int8": lambda name, text: vector(tokens(text), int8),
     "padding in the mean": lambda name, text: vector(tokens(text), mean_of_all=True),
     "no mask": lambda name, text: vector(tokens(text), no_mask=True),

@@ -32,7 +32,7 @@ def launch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Any:
     spec.loader.exec_module(module)
     (tmp_path / "image" / "backends" / "onnxruntime").mkdir(parents=True)
     (tmp_path / "model").mkdir()
-    for name in ("encoder.onnx", "encoder.int8.onnx", "tokenizer.json"):
+    for name in ("encoder.onnx", "encoder.fp16.onnx", "encoder.int8.onnx", "tokenizer.json"):
         (tmp_path / "model" / name).touch()
     told = {"max_tokens": 120, "dimensions": 384, "pad_id": 0}
     (tmp_path / "model" / "embedding.json").write_text(json.dumps(told))
@@ -83,14 +83,15 @@ def test_the_encoder_is_the_onnxruntime_backends(
     assert model.resolve() == tmp_path / "model" / "encoder.onnx"
 
 
-def test_int8_is_the_quantised_encoder(
-    launch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_each_precision_has_its_own_encoder(
+    precision: str, launch: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the image and natively. Breaks if fp32 would stand under int8's name: the parity gate
-    can't tell, it is within int8's tolerance."""
-    configured(launch, tmp_path / "state", monkeypatch, PRECISION="int8")
+    """In the image and natively. Breaks if fp32 would stand under another's name: the parity gate
+    can't tell, it is within the others' tolerances."""
+    configured(launch, tmp_path / "state", monkeypatch, PRECISION=precision)
     folder = tmp_path / "state" / "model_repository" / "encoder"
-    file = tmp_path / "model" / "encoder.int8.onnx"
+    file = tmp_path / "model" / f"encoder.{precision}.onnx"
     assert (folder / "1" / "model.onnx").readlink() == file
     native = text_format.Parse(
         (folder / "config.pbtxt").read_text(), model_config_pb2.ModelConfig()
@@ -154,6 +155,10 @@ def test_warm_up_is_as_large_as_the_largest_request(
         ({"ACCELERATOR": "tensorrt"}, "with DEVICE=cuda"),
         (
             {"ACCELERATOR": "tensorrt", "DEVICE": "cuda", "PRECISION": "int8"},
+            "and PRECISION=fp32",
+        ),
+        (
+            {"ACCELERATOR": "tensorrt", "DEVICE": "cuda", "PRECISION": "fp16"},
             "and PRECISION=fp32",
         ),
         (

@@ -85,7 +85,7 @@ def test_a_start_removes_what_a_killed_server_left(start_server: Any, body: Any)
     [
         ({"MODEL_DIR": "nowhere"}, "has no encoder.onnx"),
         ({"THREADS": "two"}, "THREADS must be a whole number above 0, not 'two'"),
-        ({"PRECISION": "int4"}, "PRECISION must be fp32 or int8, not 'int4'"),
+        ({"PRECISION": "int4"}, "PRECISION must be fp32 or fp16 or int8, not 'int4'"),
         ({"DEVICE": "tpu"}, "DEVICE must be cpu or cuda, not 'tpu'"),
     ],
 )
