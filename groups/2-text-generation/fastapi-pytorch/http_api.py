@@ -85,7 +85,8 @@ def create_app(settings: Settings, generator: Generator) -> FastAPI:
             return to_json({"status": "DRAINING"}, 503)
         if not generator.healthy and not await generator.probe():
             return to_json({"status": "FAILING", "detail": "the last step failed"}, 503)
-        return to_json({"status": "READY", "model": model.name, "weights": model.weights})
+        said = {"status": "READY", "model": model.name, "weights": model.weights}
+        return to_json({**said, "dtype": str(model.memory.dtype).removeprefix("torch.")})
 
     @app.get("/live", summary="200 while the process answers at all")
     async def live() -> Response:  # pyright: ignore[reportUnusedFunction]

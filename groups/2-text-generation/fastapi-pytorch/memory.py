@@ -9,12 +9,21 @@ class KeyValueMemory:
     when it begins: it can never run out of room half-way, and nothing is ever moved or padded.
     """
 
-    def __init__(self, layers: int, heads: int, head_size: int, tokens: int, device: str) -> None:
+    def __init__(
+        self,
+        layers: int,
+        heads: int,
+        head_size: int,
+        tokens: int,
+        device: str,
+        dtype: torch.dtype,
+    ) -> None:
         shape = (layers, heads, tokens, head_size)
         # Pages of it are taken from the system when they are first written to.
-        self.keys: Tensor = torch.empty(shape, device=device)
-        self.values: Tensor = torch.empty(shape, device=device)
+        self.keys: Tensor = torch.empty(shape, device=device, dtype=dtype)
+        self.values: Tensor = torch.empty(shape, device=device, dtype=dtype)
         self.tokens = tokens
+        self.dtype = dtype  # what attention keeps here must be in it already
         self.used = 0
         self._free = [(0, tokens)]  # (start, length), by start; neighbours are joined
 

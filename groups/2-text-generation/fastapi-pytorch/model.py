@@ -13,10 +13,11 @@ from transformers.utils import logging as transformers_logging
 
 import attention
 from attention import Row, Step
-from linear import pack
+from linear import halve, pack
 from memory import KeyValueMemory
 from settings import Settings
 
+DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 CHECKED = ("model.safetensors", "tokenizer.json", "config.json")
 
 
@@ -31,12 +32,14 @@ class Model:
         manifest = _manifest(settings)
         transformers_logging.disable_progress_bar()  # pyright: ignore[reportUnknownMemberType]
         attention.register()
-        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 is what is asked for
+        torch.backends.cuda.matmul.allow_tf32 = False  # fp32 means all of its bits
         network: Any = AutoModelForCausalLM.from_pretrained(
             settings.model_dir, dtype=torch.float32, attn_implementation=attention.NAME
         )
         self._network = network.eval().to(settings.device)
-        if settings.device == "cpu":
+        if settings.precision == "bf16":
+            halve(self._network)
+        elif settings.device == "cpu":
             pack(self._network)
         config = self._network.config
         self.name: str = manifest["model"]
@@ -52,11 +55,12 @@ class Model:
             head_size=config.hidden_size // heads,
             tokens=settings.kv_tokens,
             device=settings.device,
+            dtype=DTYPES[settings.precision],
         )
 
     @torch.inference_mode()
     def logits(self, tokens: Sequence[int], rows: list[Row], wanted: Sequence[int]) -> Tensor:
-        """Logits [wanted, vocabulary] after the tokens at the step's places `wanted`.
+        """Logits [wanted, vocabulary] in float32 after the tokens at the step's places `wanted`.
 
         `tokens`: of all rows, one after the other; each row's go on where its last step ended.
         """
@@ -72,7 +76,7 @@ class Model:
             input_ids=ids[None], position_ids=at[None], use_cache=False, step=step
         ).last_hidden_state
         picked = hidden[0] if len(wanted) == len(tokens) else hidden[0, list(wanted)]
-        return self._network.lm_head(picked)
+        return self._network.lm_head(picked).float()
 
 
 def _manifest(settings: Settings) -> dict[str, Any]:

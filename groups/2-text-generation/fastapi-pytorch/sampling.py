@@ -39,7 +39,7 @@ def choose(logits: Tensor, how: Sequence[tuple[Sampling, torch.Generator | None]
     chosen: list[int] = logits.argmax(-1).tolist()
     for row, (sampling, generator) in enumerate(how):
         if generator is not None:
-            chosen[row] = _draw(logits[row].float().cpu(), sampling, generator)
+            chosen[row] = _draw(logits[row].cpu(), sampling, generator)
     return chosen
 
 

@@ -4,6 +4,8 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+PRECISIONS = ("fp32", "bf16")
+
 
 class SettingsError(Exception):
     """A variable that can't be used: its name, its value and what would do."""
@@ -17,6 +19,7 @@ class Settings:
     model_dir: Path
     model: str
     device: str
+    precision: str
     threads: int  # CPUs this process may use
     kv_tokens: int  # tokens whose keys and values fit, prompts and answers together
     max_batch: int  # sequences in one step
@@ -37,6 +40,9 @@ def from_environment() -> Settings:
     device = os.environ.get("DEVICE", "cpu")
     if device not in ("cpu", "cuda"):
         raise SettingsError(f"DEVICE={device!r}: must be cpu or cuda")
+    precision = os.environ.get("PRECISION", "fp32")
+    if precision not in PRECISIONS:
+        raise SettingsError(f"PRECISION={precision!r}: must be {' or '.join(PRECISIONS)}")
     cpu = device == "cpu"
     return Settings(
         host=os.environ.get("HOST", "127.0.0.1"),
@@ -45,6 +51,7 @@ def from_environment() -> Settings:
         model_dir=Path(os.environ.get("MODEL_DIR", "model")),
         model=os.environ.get("MODEL", "gpt2"),
         device=device,
+        precision=precision,
         threads=_integer("THREADS", len(os.sched_getaffinity(0))),
         kv_tokens=_integer("KV_TOKENS", 8192 if cpu else 65536),
         max_batch=_integer("MAX_BATCH", 32 if cpu else 128),

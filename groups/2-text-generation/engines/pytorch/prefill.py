@@ -20,7 +20,8 @@ from engine import Decoder, load_prompts
 def main() -> None:
     torch.set_num_threads(int(os.environ.get("THREADS", "1")))
     prompts = [replace(p, max_tokens=1) for p in load_prompts(Path(os.environ["PAYLOADS_DIR"]))]
-    decoder = Decoder(Path(os.environ["MODEL_DIR"]), "cpu", places=1024)
+    precision = os.environ.get("PRECISION", "fp32")
+    decoder = Decoder(Path(os.environ["MODEL_DIR"]), "cpu", precision, places=1024)
     decoder.generate(prompts[:1])  # warm-up
     took: list[float] = []
     for prompt in prompts:

@@ -7,14 +7,14 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-import grpc
 import httpx
 import pytest
 
-sys.path.append(str(Path(__file__).parent))  # generation_asking.py
+sys.path.append(str(Path(__file__).parent))
+
+from generation_asking import calling
 
 STACK = Path(__file__).resolve().parent.parent
-METHOD = "/study.generate.v1.Generator/Generate"
 
 
 @pytest.fixture(scope="session")
@@ -39,18 +39,8 @@ def http(server: Any) -> Iterator[httpx.Client]:
 @pytest.fixture
 def begin(server: Any, pb: ModuleType) -> Iterator[Callable[..., Any]]:
     """begin(prompt=…, max_tokens=…) over gRPC: the call, whose chunks are still to be read."""
-    with grpc.insecure_channel(f"127.0.0.1:{server.port('grpc')}") as channel:
-        method = channel.unary_stream(
-            METHOD,
-            request_serializer=pb.GenerateRequest.SerializeToString,
-            response_deserializer=pb.GenerateChunk.FromString,
-        )
-
-        def call(**said: Any) -> Any:
-            asked = {"model": "gpt2", "temperature": 0, "ignore_eos": True, **said}
-            return method(pb.GenerateRequest(**asked), timeout=120)
-
-        yield call
+    with calling(server.port("grpc"), pb) as begin:
+        yield begin
 
 
 @pytest.fixture

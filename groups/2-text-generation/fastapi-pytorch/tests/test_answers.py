@@ -8,12 +8,11 @@ from typing import Any
 
 import httpx
 import pytest
-import websockets
 from rich.console import Console
 
 from bench.environments import ensure_environment
 from bench.progress import Reporter
-from generation_asking import asked, events, figure
+from generation_asking import asked, events, figure, over_every_interface, over_rest
 
 pytestmark = pytest.mark.slow  # the model has to be built, which takes minutes
 NAMES = ["completion-000", "chat-00", "long-00"]
@@ -44,61 +43,16 @@ def spelled(server: Any, tokens: list[int]) -> str:
     return "".join(pieces[token] for token in tokens).replace("Ġ", " ")
 
 
-def over_rest(http: httpx.Client, body: dict[str, Any]) -> tuple[str, list[int]]:
-    route = "/v1/chat/completions" if "messages" in body else "/v1/completions"
-    response = http.post(route, json=body)
-    assert response.status_code == 200, response.text
-    said = response.json()
-    choice = said["choices"][0]
-    assert said["usage"]["completion_tokens"] == len(choice["token_ids"]) == body["max_tokens"]
-    assert choice["finish_reason"] == "length"
-    return choice.get("text") or choice["message"]["content"], choice["token_ids"]
-
-
-def over_sse(http: httpx.Client, body: dict[str, Any]) -> tuple[str, list[int]]:
-    route = "/v1/chat/completions" if "messages" in body else "/v1/completions"
-    options = {"stream": True, "stream_options": {"include_usage": True}}
-    response = http.post(route, json=body | options)
-    assert response.headers["content-type"].startswith("text/event-stream")
-    *chunks, last = events(response.text)
-    assert last["choices"] == [] and last["usage"]["completion_tokens"] == body["max_tokens"]
-    choices = [chunk["choices"][0] for chunk in chunks]
-    if "messages" in body:
-        assert choices[0]["delta"] == {"role": "assistant", "content": ""}
-    text = "".join(c["text"] if "text" in c else c["delta"]["content"] for c in choices)
-    assert [c["finish_reason"] for c in choices][-1] == "length"
-    return text, [token for c in choices for token in c.get("token_ids", [])]
-
-
 @pytest.mark.parametrize("name", NAMES)
 def test_every_interface_gives_the_reference(
     http: httpx.Client, generate: Any, server: Any, name: str
 ):
     """Breaks if a mask, a position or a key of another sequence's gets into an answer."""
     body = asked(server, name)
-    text, tokens = over_rest(http, body)
+    text, tokens = over_every_interface(http, generate, body)
     right(server, name, tokens)
     if server.artefact.weights == "random":  # else there are more bytes than these to spell
         assert text == spelled(server, tokens)  # what is counted is what was said
-    assert over_sse(http, body) == (text, tokens)
-    said = generate(**{k: body[k] for k in ("prompt", "messages", "max_tokens") if k in body})
-    assert "".join(chunk.text for chunk in said) == text
-    assert [token for chunk in said for token in chunk.token_ids] == tokens
-    assert said[-1].usage.completion_tokens == len(tokens)
-
-    async def over_ws() -> list[dict[str, Any]]:
-        frames: list[dict[str, Any]] = []
-        async with websockets.connect(f"ws{server.url[4:]}/v1/stream") as socket:
-            for _ in range(2):  # the connection is ready for the next request
-                frames = []
-                await socket.send(json.dumps(body))
-                while not frames or not frames[-1].get("done"):
-                    frames.append(json.loads(await socket.recv()))
-        return frames
-
-    frames = asyncio.run(over_ws())
-    assert "".join(frame["text"] for frame in frames) == text
-    assert [token for frame in frames for token in frame["token_ids"]] == tokens
 
 
 def test_neighbours_change_nothing(http: httpx.Client, server: Any):

@@ -61,6 +61,7 @@ def test_more_than_it_can_hold(server: Any):
     [
         ({"THREADS": "many"}, ["THREADS='many'", "whole number"]),
         ({"DEVICE": "tpu"}, ["DEVICE='tpu'", "cpu or cuda"]),
+        ({"PRECISION": "int8"}, ["PRECISION='int8'", "fp32 or bf16"]),
         ({"MODEL_DIR": "/nowhere"}, ["/nowhere", "MODEL_DIR"]),
         ({"MODEL": "gpt3"}, ["MODEL=gpt3"]),
         ({"HTTP_PORT": "taken"}, ["HTTP_PORT"]),
