@@ -60,6 +60,20 @@ def test_an_interface_on_an_unknown_port_is_named(tmp_path: Path) -> None:
         load_stack(folder)
 
 
+def test_a_precision_may_be_for_one_device(tmp_path: Path) -> None:
+    """What is hopeless on a CPU is measured on a GPU alone. Broken by one list for all devices."""
+    told = '{ cpu = "fp32", cuda = ["fp32", "fp16"] }'
+    folder = edited(
+        tmp_path, "stack.toml", 'engine = "plain"', f'engine = "plain"\nprecision = {told}'
+    )
+    assert load_stack(folder, "cpu").precisions == ("fp32",)
+    assert load_stack(folder, "cuda").precisions == ("fp32", "fp16")
+    text = (folder / "stack.toml").read_text().replace("cuda = [", "gpu = [")
+    (folder / "stack.toml").write_text(text)
+    with pytest.raises(UserError, match=r"stack\.toml.*precision.*gpu"):
+        load_stack(folder)
+
+
 def test_broken_toml_says_where(tmp_path: Path) -> None:
     folder = edited(tmp_path, "stack.toml", 'title = "steady"', "title = ")
     with pytest.raises(UserError, match=r"stack\.toml: not valid TOML.*line 1"):
