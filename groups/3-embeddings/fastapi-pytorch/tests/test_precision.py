@@ -10,7 +10,7 @@ TOLERANCE16 = 1e-4  # of 1 − cosine: the group's parity tolerance for fp16
 
 def test_fp16(another: Any, server: Any):
     """Padded and not: near the reference, rounded, of length 1. Breaks if fp32 were computed under
-    fp16's name, or if the mean of many tokens were taken in 16 bits."""
+    fp16's name."""
     texts = {p.name: p.data().decode() for p in server.payloads if p.probe and p.text}
     reference = json.loads((server.artefact.folder / "reference.json").read_text())
     alike = [each for each in texts if len(texts[each]) == len(next(iter(texts.values())))]

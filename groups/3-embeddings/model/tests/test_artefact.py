@@ -131,3 +131,4 @@ def test_random_weights_tell_texts_apart(python: str, tmp_path: Path, model: str
     assert manifest["weights"] == "random" and manifest["parameters"] == parameters
     assert "quality" not in manifest
     assert manifest["checks"]["least_pairwise_difference"] >= 10 * TOLERANCE["fp32"]
+    assert 0 < manifest["checks"]["fp16_drift"] <= TOLERANCE["fp16"]
