@@ -50,10 +50,9 @@ class Server:
         return self.payloads[number].data()
 
 
-def asked(**others: str) -> Settings:
-    """The settings that tests take from the shell (what machine, which weights), and others."""
-    told = {name: os.environ.get(name, "") for name in ("DEVICE", "WEIGHTS")}
-    return read_settings(told | others)
+def asked() -> Settings:
+    """The settings that tests take from the shell: what machine there is, and which weights."""
+    return read_settings({name: os.environ.get(name, "") for name in ("DEVICE", "WEIGHTS")})
 
 
 def stack_folder(test_file: Path) -> Path:
@@ -66,17 +65,15 @@ def stack_folder(test_file: Path) -> Path:
 
 @pytest.fixture
 def start_server(request: pytest.FixtureRequest, tmp_path: Path):
-    """A context manager that starts a server of its own, for tests that end or overload it, or want
-    another: start_server(PRECISION="fp16")."""
+    """A context manager that starts a server of its own, for tests that end or overload it."""
     import contextlib
 
     @contextlib.contextmanager
-    def start(**others: str) -> Iterator[Server]:
+    def start() -> Iterator[Server]:
         folder = stack_folder(request.path)
         report = Reporter(Console(quiet=True))
         try:
-            settings = asked(**others)
-            context = served(folder, settings, split_cpus(dict(os.environ)), tmp_path, report)
+            context = served(folder, asked(), split_cpus(dict(os.environ)), tmp_path, report)
             with context as (running, artefact):
                 payloads = read_payloads(load_group(folder.parent))
                 yield Server(running, artefact, payloads)

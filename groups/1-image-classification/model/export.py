@@ -52,7 +52,7 @@ def export_onnx(model: nn.Module, path: Path) -> None:
 
 
 def halve(fp32: Path, fp16: Path) -> None:
-    """The same graph with 16-bit weights and arithmetic; what goes in and out stays float32."""
+    """The same graph in fp16, what goes in and out float32. A CPU computes it in fp32."""
     proto = convert_float_to_float16(onnx.load(fp32), keep_io_types=True)
     OnnxModel.graph_topological_sort(proto.graph, is_deterministic=True)
     onnx.checker.check_model(proto, full_check=True)

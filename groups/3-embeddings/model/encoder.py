@@ -87,7 +87,7 @@ def export_onnx(network: nn.Module, path: Path) -> None:
 
 
 def halve(fp32: Path, fp16: Path) -> None:
-    """The same graph with 16-bit weights and arithmetic; what it gives stays float32."""
+    """The same graph in fp16, what it gives float32. A CPU multiplies in fp32."""
     proto = convert_float_to_float16(onnx.load(fp32), keep_io_types=True)
     OnnxModel.graph_topological_sort(proto.graph, is_deterministic=True)
     onnx.checker.check_model(proto, full_check=True)

@@ -80,21 +80,17 @@ def test_grpc_one_and_several(classify: Any, server: Any):
             assert_right(predictions, reference(server, i))
 
 
-def test_fp16(start_server: Any):
-    """Half precision's answers: near the reference, and rounded. Breaks if fp32 were computed."""
-    with start_server(PRECISION="fp16") as server:
-        off: list[float] = []
+def test_fp16(another: Any, server: Any):
+    """The fp16 graph's answers: near the reference, of rounded weights. Breaks if it isn't read."""
+    off: list[float] = []
+    with another(PRECISION="fp16") as (_, http):
         for i in range(4):
-            reply = httpx.post(
-                f"{server.url}/v1/classify",
-                content=server.payload(i),
-                headers={"content-type": "image/jpeg"},
-                timeout=60,
-            )
+            headers = {"content-type": "image/jpeg"}
+            reply = http.post("/v1/classify", content=server.payload(i), headers=headers)
             predictions = reply.json()["predictions"]
             assert_right(predictions, reference(server, i), TOLERANCE16)
             off += [abs(p["probability"] - reference(server, i)[p["index"]]) for p in predictions]
-        assert max(off) > TOLERANCE / 10
+    assert max(off) > TOLERANCE / 10
 
 
 def test_png_is_accepted(http: httpx.Client, classify: Any, server: Any):

@@ -120,11 +120,11 @@ def test_onnx_gives_the_reference_answers(drifts: dict[str, dict[str, float]]):
     assert max(drifts["onnx"].values()) < TOLERANCE / 10
 
 
-def test_fp16_is_half_precision_within_its_tolerance(
+def test_the_fp16_graph_is_within_its_tolerance(
     drifts: dict[str, dict[str, float]], artefact: Artefact
 ):
-    """Half the bytes, rounded answers, not too far off. Breaks if fp32 were under fp16's name, and
-    by a tolerance in group.toml that the build doesn't hold the artefact to."""
+    """Half the bytes, rounded weights, answers not too far off. Breaks if fp32 were under fp16's
+    name, and by a tolerance in group.toml that the build doesn't hold the artefact to."""
     files = artefact.manifest["files"]
     assert files["model.fp16.onnx"]["bytes"] < 0.51 * files["model.onnx"]["bytes"]
     assert TOLERANCE / 10 < max(drifts["fp16"].values()) <= TOLERANCE16

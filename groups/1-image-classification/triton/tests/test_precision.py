@@ -2,7 +2,10 @@
 
 import importlib.util
 import json
+import socket
+import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -14,22 +17,43 @@ FOLDER = Path(__file__).resolve().parents[1]
 TOLERANCE, TOLERANCE16 = 1e-3, 5e-3  # the group's parity tolerances for fp32 and fp16
 
 
-def test_fp16(start_server: Any, body: Any):
-    """Near the reference, and rounded. Breaks if fp32 were computed under fp16's name."""
-    with start_server(PRECISION="fp16") as server:
-        answers = json.loads((server.artefact.folder / "reference.json").read_text())
-        off: list[float] = []
-        for number in range(4):
-            asked = body([server.payload(number)])
-            reply = httpx.post(
-                server.url + PATH, content=asked.content, headers=asked.headers, timeout=60
-            )
-            assert reply.status_code == 200, reply.text
-            told = {output["name"]: output["data"] for output in reply.json()["outputs"]}
-            right = answers[server.payloads[number].name]
-            pairs = zip(told["INDEX"], told["PROBABILITY"], strict=True)
-            off += [abs(probability - right[index]) for index, probability in pairs]
+def test_fp16(server: Any, body: Any, tmp_path: Path):
+    """Near the reference, of rounded weights. Breaks if fp32's graph were read."""
+    told = server.running.env | {"STATE_DIR": str(tmp_path), "PRECISION": "fp16"}
+    for name in ("HTTP", "GRPC", "METRICS"):
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            told[f"{name}_PORT"] = str(free.getsockname()[1])
+    process = subprocess.Popen(server.running.process.args, cwd=FOLDER, env=told)
+    try:
+        with httpx.Client(base_url=f"http://127.0.0.1:{told['HTTP_PORT']}", timeout=60) as http:
+            deadline = time.monotonic() + server.stack.ready_timeout_s
+            while not ready(http):
+                assert process.poll() is None and time.monotonic() < deadline, "never ready"
+                time.sleep(0.2)
+            answers = json.loads((server.artefact.folder / "reference.json").read_text())
+            off: list[float] = []
+            for number in range(4):
+                asked = body([server.payload(number)])
+                reply = http.post(PATH, content=asked.content, headers=asked.headers)
+                assert reply.status_code == 200, reply.text
+                given = {output["name"]: output["data"] for output in reply.json()["outputs"]}
+                right = answers[server.payloads[number].name]
+                pairs = zip(given["INDEX"], given["PROBABILITY"], strict=True)
+                off += [abs(probability - right[index]) for index, probability in pairs]
         assert len(off) == 20 and TOLERANCE / 10 < max(off) <= TOLERANCE16
+        process.terminate()
+        process.wait(server.stack.stop_timeout_s)
+    finally:
+        process.kill()
+        process.wait()
+
+
+def ready(http: httpx.Client) -> bool:
+    """Whether the ensemble is."""
+    try:
+        return http.get("/v2/models/classify/ready").status_code == 200
+    except httpx.TransportError:
+        return False
 
 
 @pytest.mark.parametrize("precision", ["fp32", "fp16"])

@@ -1,4 +1,4 @@
-"""Half precision. It is for GPUs, and computed alike on a CPU."""
+"""Half precision. It is for GPUs; PyTorch computes it on a CPU too, slowly."""
 
 import json
 from typing import Any
