@@ -103,6 +103,7 @@ def test_fp16_is_half_precision_in_pytorch(artefact: Artefact):
 
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_another_precision_is_refused(folder: Path, artefact: Artefact):
+    """In one line. Breaks if fp32 were timed under whatever name is asked for."""
     said = run(folder, artefact.folder, PRECISION="int4")
     assert said.returncode == 1 and said.stdout == ""
     assert said.stderr == f"engine {folder.name}: PRECISION=int4: must be fp32 or fp16\n"

@@ -57,6 +57,17 @@ def test_times_each_batch_size_of_each_precision(folder: Path, artefact: Artefac
         assert all(row["items"] > 0 and row["seconds"] >= 0.3 for row in rows)
 
 
+def test_fp16_is_the_fp16_graph(artefact: Artefact, tmp_path: Path):
+    """Breaks if ONNX Runtime's ceiling at fp16 were timed on the fp32 graph."""
+    model = tmp_path / "model"
+    shutil.copytree(artefact.folder, model, copy_function=os.symlink)
+    (model / "encoder.onnx").unlink()
+    said = run(ENGINES / "onnxruntime", model, PRECISION="fp16", BATCH_SIZES="2")
+    assert said.returncode == 0, said.stderr
+    (row,) = map(json.loads, said.stdout.splitlines())
+    assert row["items"] > 0
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_wrong_answers_are_not_timed(folder: Path, artefact: Artefact, tmp_path: Path):
     model = tmp_path / "model"
