@@ -68,6 +68,20 @@ def test_fp16_is_the_fp16_graph(artefact: Artefact, tmp_path: Path):
     assert row["items"] > 0
 
 
+def test_fp16_is_half_precision_in_pytorch(artefact: Artefact):
+    """Weights and what comes of them. Breaks if the ceiling at fp16 were timed in fp32."""
+    folder = ENGINES / "pytorch"
+    code = (
+        "import pathlib, sys, bert, torch\n"
+        "network = bert.load(pathlib.Path(sys.argv[1]), 'cpu', 'fp16')\n"
+        "print(network.words.dtype, network(torch.tensor([[101, 102]]), None).dtype)"
+    )
+    environment = ensure_environment(folder, "cpu", Reporter(Console(quiet=True)))
+    words = [str(environment / "bin" / "python"), "-c", code, str(artefact.folder)]
+    done = subprocess.run(words, cwd=folder, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["torch.float16"] * 2
+
+
 @pytest.mark.parametrize("folder", FOLDERS, ids=lambda folder: folder.name)
 def test_wrong_answers_are_not_timed(folder: Path, artefact: Artefact, tmp_path: Path):
     model = tmp_path / "model"
